@@ -1,0 +1,144 @@
+"""Writing the parts that live and final file share: NeXus classes, units, marks, and the header as datasets."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from analysis.errors import AnalysisError
+from analysis.records import layout
+from analysis.records.header import InstrumentId, RunHeader
+
+_SMALL = 1024
+
+
+def collection(parent: h5py.Group, name: str, nx_class: str = "NXcollection") -> h5py.Group:
+    """A group of a NeXus class."""
+    group = parent.create_group(name)
+    group.attrs["NX_class"] = nx_class
+    return group
+
+
+def put(
+    group: h5py.Group, name: str, values: Any, units: str | None = None, meaning: str | None = None
+) -> h5py.Dataset:
+    """A dataset with units; a long one is chunked and compressed so that every reader can open it."""
+    if isinstance(values, np.ndarray) and values.size > _SMALL:
+        chunks = tuple(min(n, 16384) for n in values.shape) if values.ndim == 1 else True
+        options = {"chunks": chunks, "compression": "gzip", "compression_opts": 1, "shuffle": True}
+        dataset = group.create_dataset(name, data=values, **options)
+    elif isinstance(values, list | tuple) and not values:
+        dataset = group.create_dataset(name, (0,), h5py.string_dtype())
+    else:
+        dataset = group.create_dataset(name, data=values)
+    if units is not None:
+        dataset.attrs["units"] = units
+    if meaning is not None:
+        dataset.attrs["long_name"] = meaning
+    return dataset
+
+
+def put_table(group: h5py.Group, columns: Iterable[layout.Column], values: Mapping[str, npt.NDArray[Any]]) -> None:
+    """A table's columns as 1-D datasets."""
+    for column in columns:
+        put(group, column.name, values[column.name].astype(column.dtype), column.units or "", column.meaning)
+
+
+def begin(file: h5py.File, header: RunHeader) -> h5py.Group:
+    """Root attributes, entry and provenance of a run file; gives the entry."""
+    file.attrs["NX_class"] = "NXroot"
+    file.attrs["default"] = "entry"
+    file.attrs["creator"] = "ohmflow"
+    file.attrs["format"] = layout.FORMAT
+    file.attrs["world"] = header.world
+    entry = collection(file, "entry", "NXentry")
+    entry.attrs["world"] = header.world
+    entry.attrs["default"] = "conductance_after"
+    put(entry, "title", header.title)
+    put(entry, "procedure", header.procedure)
+    put(entry, "run_id", header.run_id)
+    put(entry, "start_time", header.started)
+    provenance = collection(entry, "provenance")
+    for name in ("procedure", "world", "run_id", "started", "command_line", "station", "git_commit"):
+        put(provenance, name, getattr(header, name))
+    for name in ("operator", "chip", "arrays", "rows", "cols"):
+        put(provenance, name, getattr(header, name))
+    if header.seed is not None:
+        # A seed may be as wide as 128 bits: as text it keeps every one.
+        put(provenance, "seed", str(header.seed))
+    put(provenance, "parameters", json.dumps(dict(header.parameters), allow_nan=False)).attrs["format"] = "JSON"
+    packages = collection(provenance, "packages")
+    put(packages, "name", list(header.packages))
+    put(packages, "version", list(header.packages.values()))
+    instruments = collection(provenance, "instruments")
+    for name in ("role", "resource", "idn"):
+        put(instruments, name, [getattr(instrument, name) for instrument in header.instruments])
+    return entry
+
+
+def text(dataset: h5py.Dataset) -> Any:
+    """A string dataset as str, or list of str."""
+    value = dataset.asstr()[()]
+    return [str(item) for item in value] if isinstance(value, np.ndarray) else str(value)
+
+
+def header_of(entry: h5py.Group) -> RunHeader:
+    """The header that `begin` wrote.
+
+    Raises:
+        AnalysisError: something of it is missing.
+    """
+    try:
+        provenance = entry["provenance"]
+        fields: dict[str, Any] = {
+            name: text(provenance[name])
+            for name in ("procedure", "world", "run_id", "started", "command_line", "station", "git_commit")
+        }
+        fields |= {name: text(provenance[name]) for name in ("operator", "chip")}
+        fields |= {name: int(provenance[name][()]) for name in ("arrays", "rows", "cols")}
+        fields["seed"] = int(text(provenance["seed"])) if "seed" in provenance else None
+        fields["parameters"] = json.loads(text(provenance["parameters"]))
+        packages, instruments = provenance["packages"], provenance["instruments"]
+        fields["packages"] = dict(zip(text(packages["name"]), text(packages["version"]), strict=True))
+        columns: list[Sequence[str]] = [text(instruments[name]) for name in ("role", "resource", "idn")]
+        fields["instruments"] = tuple(InstrumentId(*row) for row in zip(*columns, strict=True))
+        return RunHeader(**fields)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise AnalysisError(f"its provenance is incomplete: {error}") from error
+
+
+def put_map(
+    entry: h5py.Group,
+    name: str,
+    values: npt.NDArray[Any],
+    header: RunHeader,
+    *,
+    units: str = "S",
+    title: str | None = None,
+) -> h5py.Group:
+    """A map over the cells as NXdata that plots itself, marked with its world."""
+    group = collection(entry, name, "NXdata")
+    signal = "conductance" if units == "S" else "value"
+    heading = title or layout.MAPS.get(name, name)
+    axes = ["row", "col"] if header.arrays == 1 else ["array", "row", "col"]
+    group.attrs["world"] = header.world
+    group.attrs["signal"] = signal
+    group.attrs["axes"] = axes
+    put(group, "title", f"{heading} ({header.world})")
+    shape = layout.shape_of(*header.shape)
+    dataset = group.create_dataset(signal, data=values.reshape(shape))
+    dataset.attrs["units"] = units
+    dataset.attrs["long_name"] = f"{heading} ({header.world})"
+    dataset.attrs["world"] = header.world
+    for dimension, (axis, length) in enumerate(zip(axes, shape, strict=True)):
+        group.attrs[f"{axis}_indices"] = dimension
+        put(group, axis, np.arange(length, dtype=np.int16), "", axis)
+    return group
+
+
+def is_map(item: h5py.Group | h5py.Dataset) -> bool:
+    """Whether an item of the entry is a map over the cells."""
+    return isinstance(item, h5py.Group) and "row" in list(item.attrs.get("axes", ()))

@@ -1,0 +1,364 @@
+"""Reading a run, finished or under way.
+
+run = open_run("runs/2031-05-07-a")
+run.world, run.status, run.header.parameters
+run.map("conductance_after"), run.events["energy"].sum()
+"""
+
+from collections.abc import Callable
+from functools import cached_property, wraps
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from analysis.errors import AnalysisError
+from analysis.records import layout, nexus
+from analysis.records.header import RunHeader, WaveformSpec
+from analysis.records.journal import is_being_written
+from analysis.records.tables import check_format
+from analysis.records.waveforms import PER_CAPTURE, PER_CHANNEL, spec_of
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+_S = TypeVar("_S", "RunFile", "Waveforms")
+_UNREADABLE = (OSError, RuntimeError, LookupError, TypeError, ValueError, AttributeError)
+
+
+def _told(read: Callable[Concatenate[_S, _P], _R]) -> Callable[Concatenate[_S, _P], _R]:
+    """Let a damaged file be told in a sentence, whatever HDF5 or h5py stumble over."""
+
+    @wraps(read)
+    def reading(self: _S, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        try:
+            return read(self, *args, **kwargs)
+        except _UNREADABLE as error:
+            raise AnalysisError(f"can't read {read.__name__} of {self.path}: {error}") from error
+
+    return reading
+
+
+class Waveforms:
+    """The captures of one oscilloscope, read when asked for.
+
+    Attributes:
+        path: the file.
+        spec: what was declared.
+    """
+
+    def __init__(self, group: h5py.Group) -> None:
+        self.path = Path(group.file.filename)
+        self.spec: WaveformSpec = spec_of(group)
+        self._group = group
+
+    def __len__(self) -> int:
+        return len(self._group["seq"])
+
+    @cached_property
+    @_told
+    def index(self) -> dict[str, npt.NDArray[Any]]:
+        """Scale factors and index: columns [capture] and, for the `y_` ones, [capture, channel]."""
+        names = [name for name, _, _ in PER_CAPTURE] + [name for name, _ in PER_CHANNEL]
+        if "intact" in self._group:
+            names.append("intact")
+        return {name: self._group[name][()] for name in names}
+
+    @_told
+    def codes(self, number: int) -> npt.NDArray[Any]:
+        """Raw codes of a capture, [channel, sample].
+
+        Raises:
+            AnalysisError: there is no such capture, or its codes were lost.
+        """
+        if not 0 <= number < len(self):
+            raise AnalysisError(f"there is no capture {number} of {self.spec.scope}: it has {len(self)}")
+        if "intact" in self.index and not self.index["intact"][number]:
+            raise AnalysisError(f"the codes of capture {number} of {self.spec.scope} were lost")
+        return np.asarray(self._group["raw"][number, :, : self.index["length"][number]])
+
+    def volts(self, number: int) -> npt.NDArray[np.float64]:
+        """A capture in volts, [channel, sample]; errors as in `codes`."""
+        codes, factors = self.codes(number).astype(np.float64), self.index
+        increment, origin, reference = (factors[name][number][:, None] for name, _ in PER_CHANNEL)
+        return np.asarray((codes - reference) * increment + origin)
+
+    def times(self, number: int) -> npt.NDArray[np.float64]:
+        """Instants of a capture's samples, s from its trigger."""
+        factors = self.index
+        samples = np.arange(factors["length"][number])
+        return np.asarray(factors["x_origin"][number] + samples * factors["x_increment"][number])
+
+
+class RunFile:
+    """A run's file, open for reading; made by `open_run`; a context manager. Nothing is read before it is asked for.
+
+    Attributes:
+        path: the HDF5 file.
+        is_partial: whether it is the file of a run under way (or killed) rather than a finished one.
+        world: "simulated" or "real".
+    """
+
+    def __init__(self, path: Path, file: h5py.File) -> None:
+        self.path = path
+        self.is_partial = path.name.startswith(layout.PARTIAL)
+        self._file = file
+        try:
+            check_format(_plain(file.attrs.get("format")), "file")
+            self._entry: h5py.Group = file["entry"]
+            self.world = _world_of(file)
+        except KeyError as error:
+            raise AnalysisError("it is not a run's file") from error
+
+    @cached_property
+    @_told
+    def header(self) -> RunHeader:
+        """Who, what, when, with what."""
+        return nexus.header_of(self._entry)
+
+    @property
+    @_told
+    def status(self) -> str:
+        """One of `layout.STATUSES`; of a partial file: whether a process is writing it."""
+        if not self.is_partial:
+            return str(nexus.text(self._entry["status"]))
+        return "running" if is_being_written(self.path.parent / layout.JOURNAL) else "killed"
+
+    @property
+    @_told
+    def reason(self) -> str:
+        """Why the run ended so; often empty."""
+        return "" if self.is_partial else str(nexus.text(self._entry["reason"]))
+
+    @cached_property
+    @_told
+    def events(self) -> dict[str, npt.NDArray[Any]]:
+        """The events, a 1-D array a column (`layout.EVENT_COLUMNS`), in order."""
+        return self._table("events", layout.EVENT_COLUMNS)
+
+    @cached_property
+    @_told
+    def cells(self) -> dict[str, npt.NDArray[Any]]:
+        """The cells, a 1-D array a column (`layout.CELL_COLUMNS`), in (array, row, col) order."""
+        return self._table("cells", layout.CELL_COLUMNS)
+
+    def _table(self, group: str, columns: tuple[layout.Column, ...]) -> dict[str, npt.NDArray[Any]]:
+        table = {column.name: self._entry[group][column.name] for column in columns}
+        # While a run goes on, the later columns may be ahead of the earlier ones.
+        rows = min(len(dataset) for dataset in table.values())
+        return {column.name: table[column.name][:rows].astype(column.typecode) for column in columns}
+
+    def where(self, *kinds: str) -> npt.NDArray[np.bool_]:
+        """Which events are of these kinds (`layout.EVENT_KINDS`), as a mask.
+
+        Raises:
+            AnalysisError: there is no such kind.
+        """
+        unknown = set(kinds) - set(layout.EVENT_KINDS)
+        if unknown:
+            raise AnalysisError(f"there are no events {', '.join(sorted(unknown))}")
+        return np.isin(self.events["kind"], [layout.EVENT_CODE[kind] for kind in kinds])
+
+    @property
+    @_told
+    def maps(self) -> list[str]:
+        """Names of the maps."""
+        return [name for name, group in self._entry.items() if nexus.is_map(group)]
+
+    @_told
+    def map(self, name: str) -> npt.NDArray[np.float64]:
+        """A map, [array?, row, col], in the unit of its dataset (S); NaN where not known.
+
+        Raises:
+            AnalysisError: there is no such map.
+        """
+        if name not in self.maps:
+            raise AnalysisError(f"{self.path} has no map {name!r}, only {', '.join(self.maps)}")
+        group = self._entry[name]
+        return np.asarray(group[group.attrs["signal"]][()])
+
+    def data(self, name: str) -> npt.NDArray[Any]:
+        """What the procedure kept under this name.
+
+        Raises:
+            AnalysisError: it kept nothing so named.
+        """
+        return self._stored("data", name)
+
+    def twin(self, name: str) -> npt.NDArray[Any]:
+        """What only the twin knows: never to be mixed with what the laboratory measured.
+
+        Raises:
+            AnalysisError: nothing so named is known; nothing at all is in a real run.
+        """
+        return self._stored("twin", name)
+
+    @_told
+    def names(self, where: str) -> list[str]:
+        """Names of what "data" or "twin" hold."""
+        found: list[str] = []
+        if where in self._entry:
+            self._entry[where].visititems(lambda name, item: found.append(name) if hasattr(item, "shape") else None)
+        return found
+
+    @_told
+    def _stored(self, where: str, name: str) -> npt.NDArray[Any]:
+        if name not in self.names(where):
+            raise AnalysisError(f"{self.path} has no {where} {name!r}")
+        return np.asarray(self._entry[where][name][()])
+
+    @property
+    @_told
+    def scopes(self) -> list[str]:
+        """Names of the oscilloscopes that the run could capture with."""
+        return list(self._entry["waveforms"]) if "waveforms" in self._entry else []
+
+    @_told
+    def waveforms(self, scope: str) -> Waveforms:
+        """The captures of an oscilloscope.
+
+        Raises:
+            AnalysisError: none was so named.
+        """
+        if scope not in self.scopes:
+            raise AnalysisError(f"{self.path} has no waveforms of {scope!r}")
+        return Waveforms(self._entry["waveforms"][scope])
+
+    @property
+    def segments(self) -> list[dict[str, Any]]:
+        """The run's parts, one a process, in order; empty while it is under way."""
+        return self._rows("segments")
+
+    @property
+    def phases(self) -> list[dict[str, Any]]:
+        """The procedure's phases: time (s) and name."""
+        return self._rows("phases")
+
+    @property
+    def notes(self) -> list[dict[str, Any]]:
+        """Remarks: time (s) and text."""
+        return self._rows("notes")
+
+    @_told
+    def _rows(self, group: str) -> list[dict[str, Any]]:
+        if group not in self._entry:
+            return []
+        columns = {
+            name: nexus.text(item) if h5py.check_string_dtype(item.dtype) else item[()].tolist()
+            for name, item in self._entry[group].items()
+        }
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+    @property
+    @_told
+    def journal_mark(self) -> tuple[int, int]:
+        """(records, CRC-32) of the journal that the file was made from; (-1, 0) of a partial file."""
+        if self.is_partial:
+            return -1, 0
+        journal = self._entry["journal"]
+        return int(journal["records"][()]), int(journal["crc32"][()])
+
+    @property
+    @_told
+    def segment_count(self) -> int:
+        """How many processes have written the run."""
+        return int(self._entry.attrs["segments"])
+
+    @_told
+    def refresh(self) -> None:
+        """Forget what was read, so that the next look shows how far a run under way has come."""
+        for name in ("events", "cells"):
+            self.__dict__.pop(name, None)
+        if self.is_partial:
+            self._entry.visititems(lambda _, item: item.refresh() if hasattr(item, "refresh") else None)
+
+    def close(self) -> None:
+        """Close the file; what was read stays."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_run(path: str | Path) -> RunFile:
+    """Open a run.
+
+    Args:
+        path: the run's folder, its `run.h5` or its `run.partial.h5`. Of a folder, the file that tells more.
+
+    Raises:
+        AnalysisError: there is nothing, it is not a run, a newer version wrote it, it is damaged, or it says of
+            itself both that it is simulated and that it is real.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return _open_folder(path)
+    if not path.is_file():
+        raise AnalysisError(f"there is no run {path}")
+    return _open_file(path)
+
+
+def _open_folder(folder: Path) -> RunFile:
+    final, partial = folder / layout.FINAL, folder / layout.PARTIAL
+    if not partial.is_file():
+        if final.is_file():
+            return _open_file(final)
+        if (folder / layout.JOURNAL).is_file():
+            raise AnalysisError(f"{folder} has a journal but no HDF5 file: salvage it")
+        raise AnalysisError(f"{folder} is not a run's folder: it has no {layout.FINAL}")
+    if not final.is_file():
+        return _open_file(partial)
+    # Both are there when a resumed run is under way, or when a process died between the last two steps.
+    finished = _open_file(final)
+    try:
+        going = _open_file(partial)
+    except AnalysisError:
+        return finished
+    newer = going.segment_count > finished.segment_count
+    (finished if newer else going).close()
+    return going if newer else finished
+
+
+def _open_file(path: Path) -> RunFile:
+    swmr = path.name == layout.PARTIAL
+    try:
+        file = h5py.File(path, "r", libver="latest" if swmr else None, swmr=swmr)
+    except OSError as error:
+        raise AnalysisError(
+            f"{path} can't be read as HDF5 ({error}): it is damaged or something else; "
+            f"if a {layout.JOURNAL} is beside it, salvage the run"
+        ) from error
+    try:
+        return RunFile(path, file)
+    except (AnalysisError, *_UNREADABLE) as error:
+        file.close()
+        raise AnalysisError(f"can't use {path}: {error}") from error
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else value
+
+
+def _world_of(file: h5py.File) -> str:
+    """The one world that every mark in the file names.
+
+    Raises:
+        AnalysisError: a mark is missing or they disagree.
+    """
+    entry = file["entry"]
+    marks = [file.attrs.get("world"), entry.attrs.get("world"), nexus.text(entry["provenance/world"])]
+    for group in entry.values():
+        if nexus.is_map(group):
+            marks += [group.attrs.get("world"), group[group.attrs["signal"]].attrs.get("world")]
+    if len(set(marks)) != 1 or marks[0] not in layout.WORLDS:
+        raise AnalysisError("its marks disagree on whether it is simulated or real: something changed the file")
+    if marks[0] == "real" and "twin" in entry:
+        raise AnalysisError("it is marked real but holds what only a twin knows: something changed the file")
+    return str(marks[0])

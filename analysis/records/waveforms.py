@@ -1,0 +1,186 @@
+"""Oscilloscope captures in HDF5: raw codes, chunked and compressed, with the exact scale factors.
+
+The codes of a capture are volts after ``(code - y_reference) * y_increment + y_origin``, its instants seconds
+after ``x_origin + sample * x_increment``; the factors are the oscilloscope's own, to the last bit.
+"""
+
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from analysis.errors import AnalysisError
+from analysis.records.header import WaveformSpec
+from analysis.records.journal import Record
+
+PER_CHANNEL = (("y_increment", "V"), ("y_origin", "V"), ("y_reference", None))
+PER_CAPTURE = (
+    ("seq", "i8", None),
+    ("time", "f8", "s"),
+    ("index", "i8", None),
+    ("length", "i8", None),
+    ("x_increment", "f8", "s"),
+    ("x_origin", "f8", "s"),
+)
+_CHUNK_BYTES = 1 << 20
+
+
+def chunk_shape(spec: WaveformSpec) -> tuple[int, int, int]:
+    """One capture a chunk, or less of it where that is more than 1 MiB: a chunk never spans two captures."""
+    channels, size = len(spec.channels), np.dtype(spec.dtype).itemsize
+    if channels * spec.samples * size <= _CHUNK_BYTES:
+        return 1, channels, spec.samples
+    return 1, 1, min(spec.samples, _CHUNK_BYTES // size)
+
+
+def declare(parent: h5py.Group, spec: WaveformSpec, captures: int) -> h5py.Group:
+    """Make the group of one oscilloscope with room for `captures` captures; it can grow."""
+    group = parent.create_group(spec.scope)
+    group.attrs["NX_class"] = "NXcollection"
+    group.attrs["compression"] = spec.compression or "none"
+    group.attrs["volts"] = "(raw - y_reference) * y_increment + y_origin"
+    channels = len(spec.channels)
+    options: dict[str, Any] = {}
+    if spec.compression is not None:
+        options = {"compression": spec.compression, "shuffle": True}
+    if spec.compression == "gzip":
+        options["compression_opts"] = 1
+    raw = group.create_dataset(
+        "raw",
+        (captures, channels, spec.samples),
+        spec.dtype,
+        chunks=chunk_shape(spec),
+        maxshape=(None, channels, spec.samples),
+        **options,
+    )
+    raw.attrs["long_name"] = "raw codes [capture, channel, sample]"
+    raw.attrs["units"] = ""
+    group["channels"] = list(spec.channels)
+    for name, dtype, units in PER_CAPTURE:
+        column = group.create_dataset(name, (captures,), dtype, chunks=(1024,), maxshape=(None,))
+        column.attrs["units"] = units or ""
+    for name, units in PER_CHANNEL:
+        shape = (captures, channels)
+        column = group.create_dataset(name, shape, "f8", chunks=(1024, channels), maxshape=(None, channels))
+        column.attrs["units"] = units or ""
+    return group
+
+
+def spec_of(group: h5py.Group) -> WaveformSpec:
+    """What `declare` was given."""
+    raw, compression = group["raw"], str(group.attrs["compression"])
+    names = tuple(str(name) for name in group["channels"].asstr()[()])
+    kept: Any = None if compression == "none" else compression
+    return WaveformSpec(group.name.rsplit("/", 1)[-1], names, raw.shape[2], raw.dtype.name, kept)
+
+
+def make_record(
+    spec: WaveformSpec,
+    codes: npt.NDArray[Any],
+    *,
+    number: int,
+    index: int,
+    y_increment: Sequence[float],
+    y_origin: Sequence[float],
+    y_reference: Sequence[float],
+    x_increment: float,
+    x_origin: float,
+) -> Record:
+    """The journal's fields for a capture.
+
+    Args:
+        spec: what was declared.
+        codes: [channel, sample], of the declared type, at most `spec.samples` samples.
+        number: how many captures of this oscilloscope came before.
+        index: what the capture belongs to, for example the number of the sample.
+        y_increment: volts a code, one a channel.
+        y_origin: volts, one a channel.
+        y_reference: codes, one a channel.
+        x_increment: seconds a sample.
+        x_origin: seconds from the trigger to the first sample.
+
+    Raises:
+        AnalysisError: the capture isn't what was declared.
+    """
+    channels = len(spec.channels)
+    if codes.ndim != 2 or len(codes) != channels or not 1 <= codes.shape[1] <= spec.samples:
+        raise AnalysisError(
+            f"a capture of {spec.scope} has shape {codes.shape}, declared were {channels} channels of up to "
+            f"{spec.samples} samples"
+        )
+    if codes.dtype != np.dtype(spec.dtype):
+        raise AnalysisError(f"a capture of {spec.scope} has codes of type {codes.dtype}, declared was {spec.dtype}")
+    factors = {"y_increment": y_increment, "y_origin": y_origin, "y_reference": y_reference}
+    if any(len(values) != channels for values in factors.values()):
+        raise AnalysisError(f"a capture of {spec.scope} needs scale factors for each of its {channels} channels")
+    if not np.isfinite([*y_increment, *y_origin, *y_reference, x_increment, x_origin]).all():
+        raise AnalysisError(f"a capture of {spec.scope} has a scale factor that is no finite number")
+    return {
+        "scope": spec.scope,
+        "n": number,
+        "index": int(index),
+        "length": int(codes.shape[1]),
+        "codes": f"{zlib.crc32(codes.tobytes()):08x}",
+        **{name: [float(value) for value in values] for name, values in factors.items()},
+        "x_increment": float(x_increment),
+        "x_origin": float(x_origin),
+    }
+
+
+def put_codes(raw: h5py.Dataset, number: int, codes: npt.NDArray[Any]) -> None:
+    """Write a capture's codes as the `number`-th of `raw` and hand them to the operating system."""
+    raw.resize(number + 1, axis=0)
+    raw[number, :, : codes.shape[1]] = codes
+    raw.flush()
+
+
+def put_index(group: h5py.Group, start: int, records: Sequence[Record]) -> None:
+    """Write scale factors and index of the captures from the `start`-th on."""
+    if not records:
+        return
+    stop = start + len(records)
+    for name, _, _ in PER_CAPTURE:
+        column = group[name]
+        column.resize(stop, axis=0)
+        column[start:stop] = [record["t" if name == "time" else name] for record in records]
+    for name, _ in PER_CHANNEL:
+        column = group[name]
+        column.resize(stop, axis=0)
+        column[start:stop] = [record[name] for record in records]
+
+
+def is_intact(group: h5py.Group, record: Record) -> bool:
+    """Whether the group holds the codes that the journal's record speaks of."""
+    if record["n"] >= group["raw"].shape[0]:
+        return False
+    try:
+        codes = group["raw"][record["n"], :, : record["length"]]
+    except OSError:
+        return False
+    return bool(f"{zlib.crc32(codes.tobytes()):08x}" == record["codes"])
+
+
+def _corners(spec: WaveformSpec, number: int) -> Iterator[tuple[int, int, int]]:
+    _, channels, samples = chunk_shape(spec)
+    for channel in range(0, len(spec.channels), channels):
+        for sample in range(0, spec.samples, samples):
+            yield number, channel, sample
+
+
+def copy_codes(source: h5py.Group, target: h5py.Group, spec: WaveformSpec, number: int) -> None:
+    """Copy a capture's codes, still compressed; both groups must be of the specification."""
+    for corner in _corners(spec, number):
+        mask, chunk = source["raw"].id.read_direct_chunk(corner)
+        target["raw"].id.write_direct_chunk(corner, chunk, mask)
+
+
+def checksum(group: h5py.Group, spec: WaveformSpec, numbers: Sequence[int]) -> int:
+    """CRC-32 over the compressed codes of some captures."""
+    crc = 0
+    for number in numbers:
+        for corner in _corners(spec, number):
+            crc = zlib.crc32(group["raw"].id.read_direct_chunk(corner)[1], crc)
+    return crc

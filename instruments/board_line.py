@@ -1,0 +1,169 @@
+"""The board's serial line as its driver uses it: framed exchanges that are repeated until they succeed, plain lines.
+
+A frame may be repeated without harm, for the board answers a repeated sequence number from memory; a lost or damaged
+one costs a time-out and a repetition. A plain line has neither checksum nor number: its reply is compared.
+"""
+
+import contextlib
+import re
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+import numpy as np
+from pyvisa.constants import StatusCode
+from pyvisa.errors import VisaIOError
+
+from instruments import board_frames as frames
+from instruments.errors import InstrumentError, ModeError
+
+
+class Serial(Protocol):
+    """What is used of a pyvisa serial resource."""
+
+    read_termination: str | None
+
+    def write_raw(self, message: bytes) -> int:
+        """Send bytes."""
+        ...
+
+    def read_raw(self) -> bytes:
+        """Bytes up to and including the terminator."""
+        ...
+
+    def lock_context(self) -> AbstractContextManager[object]:
+        """Keep other sessions away."""
+        ...
+
+
+class NoReplyError(InstrumentError):
+    """No valid reply, however often the board was asked."""
+
+
+class _Damaged(Exception):
+    """A reply is missing or unreadable."""
+
+
+class BoardLine:
+    """One host's end of the line.
+
+    Args:
+        resource: open pyvisa resource; its time-out is left alone, its read termination becomes LF.
+        retries: repetitions of an exchange that was lost or damaged, >= 0.
+    """
+
+    def __init__(self, resource: Serial, retries: int = 3) -> None:
+        self._resource = resource
+        self._attempts = retries + 1
+        self._can_lock = True
+        self._greeted = False
+        self._seq = 0
+        resource.read_termination = "\n"
+
+    def greet(self) -> str:
+        """Exchange ID, which makes the board forget the replies to an earlier host; its data."""
+        self._greeted = True
+        return self._exchange("ID", 0)
+
+    def exchange(self, body: str) -> str:
+        """Send a frame; the data of its OK reply.
+
+        Raises:
+            NoReplyError: no valid reply in any attempt.
+            ModeError: refused in the present mode or during a run.
+            InstrumentError: refused for another reason, or the line is broken.
+        """
+        if not self._greeted:
+            self.greet()
+        self._seq = self._seq % 255 + 1
+        return self._exchange(body, self._seq)
+
+    def _exchange(self, body: str, seq: int) -> str:
+        request = frames.encode_frame(seq, body) + b"\r\n"
+        reason = ""
+        with self._locked():
+            for _ in range(self._attempts):
+                self._resource.write_raw(request)
+                try:
+                    return _judge(body, self._reply(seq))
+                except _Damaged as damage:
+                    reason = str(damage)
+        verb = body.split()[0]
+        raise NoReplyError(
+            f"board: no valid reply to {verb} in {self._attempts} attempts ({reason}); check power and cable"
+        )
+
+    def _reply(self, seq: int) -> str:
+        for _ in range(8):  # replies to earlier frames that came late
+            line = self._read_line()
+            try:
+                frame = frames.decode_frame(line)
+            except frames.FrameError as error:
+                raise _Damaged(f"{error}: {line[:40]!r}") from None
+            if frame.seq is None and frame.body.startswith(f"ERR {frames.BAD_FRAME} "):
+                raise _Damaged("the board received a damaged frame")
+            if frame.seq == seq:
+                return frame.body
+        raise _Damaged("only replies to other frames")
+
+    def plain(self, line: str, pattern: str, values: list[float] | None = None, repeat: bool = True) -> None:
+        r"""Send a plain line and compare its reply.
+
+        Args:
+            line: without CR LF.
+            pattern: regular expression of the whole reply; `\n` in it where the reply has a line feed.
+            values: what the pattern's groups must be, to 1e-5.
+            repeat: whether sending it again is harmless.
+
+        Raises:
+            InstrumentError: no reply, or another one.
+        """
+        reason = ""
+        with self._locked():
+            for _ in range(self._attempts if repeat else 1):
+                self._resource.write_raw(line.encode() + b"\r\n")
+                try:
+                    lines = [self._read_line() for _ in range(pattern.count(r"\n") + 1)]
+                except _Damaged as damage:
+                    reason = str(damage)
+                    continue
+                reply = b"\n".join(lines).decode("ascii", errors="replace")
+                match = re.fullmatch(pattern, reply)
+                if match and np.allclose([float(group) for group in match.groups()], values or [], rtol=0, atol=1e-5):
+                    return
+                reason = f"it answered {reply!r}"
+        raise InstrumentError(f"board: {line} was not confirmed ({reason}); check power, cable and firmware")
+
+    def _read_line(self) -> bytes:
+        try:
+            return self._resource.read_raw().rstrip(b"\r\n")
+        except VisaIOError as error:
+            if error.error_code != StatusCode.error_timeout:
+                raise InstrumentError(f"board: {error.description}") from error
+            raise _Damaged("no answer in time") from None
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """The resource's lock around a query pair; a VISA library without locks has one session anyway."""
+        with contextlib.ExitStack() as stack:
+            if self._can_lock:
+                try:
+                    stack.enter_context(self._resource.lock_context())
+                except NotImplementedError:
+                    self._can_lock = False
+                except VisaIOError as error:
+                    if error.error_code != StatusCode.error_nonsupported_operation:
+                        raise InstrumentError(f"board: {error.description}") from error
+                    self._can_lock = False
+            yield
+
+
+def _judge(body: str, answer: str) -> str:
+    status, _, rest = answer.partition(" ")
+    if status == "OK":
+        return rest
+    code, _, text = rest.partition(" ")
+    message = f"board: refused {body[:40]!r}: {text or answer} (error {code or '?'})"
+    if code in (str(frames.WRONG_MODE), str(frames.BUSY)):
+        raise ModeError(message)
+    raise InstrumentError(message)

@@ -1,0 +1,53 @@
+"""Unit strings, as people write them in files and on the command line ("20 uS", "0.2 V"), to SI floats and back."""
+
+import functools
+import math
+from typing import Any
+
+import pint
+
+from instruments.errors import ConfigError
+
+
+@functools.cache
+def _registry() -> "pint.UnitRegistry[float]":
+    # uA, uS and us must parse; pint's own prefix table has them.
+    return pint.UnitRegistry(cache_folder=None)
+
+
+@functools.lru_cache(maxsize=4096)
+def to_si(text: str | float, unit: str, *, what: str = "value") -> float:
+    """A quantity in SI.
+
+    Args:
+        text: "20 uS", "1e-3 A", or a bare number, which is taken to be in `unit`.
+        unit: SI unit symbol that the quantity must be compatible with ("S", "V", "A", "s", "J", "ohm", "Hz").
+        what: name of the quantity, for the error.
+
+    Raises:
+        ConfigError: not a quantity, wrong dimension, or not finite.
+    """
+    try:
+        if isinstance(text, (int, float)) and not isinstance(text, bool):
+            value = float(text)
+        else:
+            quantity: Any = _registry().Quantity(str(text).strip())
+            value = float(quantity.magnitude if quantity.unitless else quantity.to(unit).magnitude)
+    except Exception as error:  # pint raises a family that has no common parent but Exception
+        raise ConfigError(f"{what}: {text!r} is not a quantity in {unit}; write for example '{1} {unit}'") from error
+    if not math.isfinite(value):
+        raise ConfigError(f"{what}: {text!r} is not finite; write a number with a unit, for example '1 {unit}'")
+    return value
+
+
+_PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "u"), (1e-9, "n"), (1e-12, "p"))
+
+
+def si(value: float, unit: str, digits: int = 3) -> str:
+    """A value for people: `si(2.4e-5, "S")` is "24 uS"."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g} {unit}"
+    for factor, prefix in _PREFIXES:
+        if abs(value) >= factor * 0.9995:
+            return f"{value / factor:.{digits}g} {prefix}{unit}"
+    return f"{value:.{digits}g} {unit}"

@@ -1,0 +1,1 @@
+"""What a laboratory does: procedures (plain functions), Prefect flows over them, and the command line."""

@@ -1,0 +1,122 @@
+"""A Prefect server of our own for one command: started once, stopped in order, its output in a file.
+
+Prefect's own ephemeral server leaves an orphan when its flow is killed, and tracebacks of its tear-down as the last
+lines a user sees. This one is a child that dies with its parent, whatever kills the parent.
+"""
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+from instruments.clock import WallClock
+from workflows.errors import WorkflowError
+
+START_SECONDS = 120.0
+_PR_SET_PDEATHSIG = 1
+
+
+class LocalServer:
+    """A server process on 127.0.0.1; `start` returns at once, `wait` when it answers.
+
+    Args:
+        home: Prefect's folder; the server's output goes to `server.log` in it.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.log = home / "server.log"
+        self.port = _free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """The server's API."""
+        return f"http://127.0.0.1:{self.port}/api"
+
+    def start(self) -> None:
+        """Start it and return at once, so that other preparations can go on meanwhile."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        environment = {k: v for k, v in os.environ.items() if k != "PREFECT_API_URL"}
+        environment["PREFECT_SERVER_API_PORT"] = str(self.port)
+        command = [sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"]
+        command += [
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(self.port),
+            "--log-level",
+            "warning",
+            "--timeout-keep-alive",
+            "5",
+        ]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, cwd=self.home,
+                start_new_session=True, preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            )  # fmt: skip
+
+    def wait(self) -> str:
+        """Wait until it answers; gives the API's address.
+
+        Raises:
+            WorkflowError: it ended, or did not answer within two minutes.
+        """
+        clock = WallClock()
+        assert self._process is not None
+        # Requests to our own child must not go through a proxy.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        while clock.now() < START_SECONDS:
+            if self._process.poll() is not None:
+                raise WorkflowError(f"Prefect's server ended while starting; see {self.log}, or run with --direct")
+            with contextlib.suppress(urllib.error.URLError, OSError), opener.open(f"{self.url}/health", timeout=5):
+                return self.url
+            clock.sleep(0.1)
+        raise WorkflowError(
+            f"Prefect's server did not answer within {START_SECONDS:g} s; see {self.log}, or run with --direct"
+        )
+
+    def stop(self) -> None:
+        """Ask it to end, and see that it does."""
+        process, self._process = self._process, None
+        if process is None or process.poll() is not None:
+            return
+        process.terminate()
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@contextlib.contextmanager
+def server(home: Path) -> Iterator[LocalServer | None]:
+    """A local server for the duration of a block, or None if the user's `PREFECT_API_URL` names one already."""
+    if os.environ.get("PREFECT_API_URL"):
+        yield None
+        return
+    local = LocalServer(home)
+    local.start()
+    try:
+        yield local
+    finally:
+        local.stop()
+        os.environ.pop("PREFECT_API_URL", None)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _die_with_parent() -> None:
+    """In the child, before it becomes the server: ask the kernel for SIGTERM when the parent is gone (Linux)."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

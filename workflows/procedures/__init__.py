@@ -1,0 +1,1 @@
+"""Experiments as plain functions: they need a station and a recorder, never Prefect."""
