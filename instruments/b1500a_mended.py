@@ -87,6 +87,9 @@ class ExactSPGU(SPGU):
 class MendedB1500(AgilentB1500):
     """`AgilentB1500`, working; `clock` is where its ramps wait."""
 
+    # pymeasure looks two names up for every one, to guard those of dynamic properties; this class has none of them.
+    __getattribute__ = object.__getattribute__
+
     def __init__(self, adapter: Any, *, clock: Clock, **kwargs: Any) -> None:
         """Attach to an instrument; nothing is sent. Arguments as in pymeasure's `Instrument`."""
         self.clock = clock

@@ -5,7 +5,7 @@ switch modes above all, raises with a sentence that says what to do instead.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -20,6 +20,8 @@ from instruments.errors import InstrumentError, LimitError
 Dialect = Literal["auto", "published", "extended"]
 Mode = Literal["safe", "program", "compute"]
 Gain = Literal["score", "drift", "noise", "bias"]
+Analog = Literal["rf1", "rf2", "rf3", "out", "kx", "kn", "kz"]
+NoiseMode = Literal["off", "on", "trim"]
 
 TABLE_COLUMNS: Final = ("g2", "fx", *(f"t{i}" for i in range(1, 15)), "noise1", "noise2")
 """Columns of a coefficient table, in the order in which the board writes them."""
@@ -278,16 +280,29 @@ class Board:
         self._exchange("SOURCE TABLE")
         self._table_ticks = len(table)
 
-    def set_noise(self, on: bool) -> None:
-        """Switch the noise channels (published: with the coefficient set chosen before)."""
+    def set_analog(self, name: Analog, value: float) -> float:
+        """Set a potentiometer: "rf1".."rf3" ohm, "out" V/V, "kx", "kn" 1/(V s), "kz" 1/s; returns the value set."""
+        return float(self._ask(f"ANALOG {name.upper()} {value:.6g}", "set potentiometers"))
+
+    def set_route(self, layer: int, array: int, rows: Sequence[int], columns: Sequence[int]) -> None:
+        """Wire layer 1..3: its outputs at `rows`, its inputs (the bias last) at `columns` of an array."""
+        lines = ["".join(f"{int(n):02X}" for n in numbers) for numbers in (rows, columns)]
+        self._ask(f"ROUTE {layer} {array} {lines[0]} {lines[1]}", "wire layers")
+
+    def set_noise(self, on: bool | NoiseMode) -> None:
+        """Switch the noise channels (published: with the coefficient set chosen before); "trim": as voltages."""
+        if isinstance(on, bool):
+            on = "on" if on else "off"
         if self.extended:
-            self._exchange(f"NOISE {'ON' if on else 'OFF'}")
+            self._ask(f"NOISE {on.upper()}", "switch noise")
+        elif on == "trim":
+            raise InstrumentError("board: the published firmware has constant trims only; use set_offsets")
         elif self._type is None:
             raise InstrumentError(
                 "board: the published firmware switches noise with the coefficient set: set_type first"
             )
         else:
-            self.set_type(self._type[0], on)
+            self.set_type(self._type[0], on == "on")
 
     # Runs
 

@@ -4,8 +4,9 @@
 would pass a limit, whoever wrote them: our own procedures, or a pymeasure method called from a notebook.
 """
 
+import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -102,6 +103,18 @@ _AMPS: dict[str, tuple[int, ...]] = {
 _COMMAND = re.compile(r"\s*([A-Za-z*]+\??)\s*(.*?)\s*$")
 
 
+@functools.lru_cache(maxsize=4096)  # a programming loop sends the same few messages thousands of times
+def _parse(message: str) -> tuple[tuple[str, tuple[str, ...], str], ...]:
+    """(Upper-case header, parameters, text) of every command of a message."""
+    parsed = []
+    for command in message.split(";"):
+        match = _COMMAND.match(command)
+        if match is not None and match[1]:
+            parameters = tuple(p.strip() for p in re.split(r"[,\s]+", match[2])) if match[2] else ()
+            parsed.append((match[1].upper(), parameters, command.strip()))
+    return tuple(parsed)
+
+
 class FlexGate:
     """Checks FLEX messages against the limits of the lines that their channels are wired to.
 
@@ -121,19 +134,14 @@ class FlexGate:
     def __call__(self, message: str) -> None:
         """Raise LimitError if any command of `message` would pass a limit; note load settings otherwise."""
         loads = dict(self._load)
-        for command in message.split(";"):
-            match = _COMMAND.match(command)
-            if match is None or not match[1]:
-                continue
-            name = match[1].upper()
-            numbers = [p.strip() for p in re.split(r"[,\s]+", match[2])] if match[2] else []
+        for name, parameters, command in _parse(message):
             if name == "*RST":
                 loads.clear()
             else:
-                self._check(name, numbers, command.strip(), loads)
+                self._check(name, parameters, command, loads)
         self._load = loads
 
-    def _check(self, name: str, parameters: list[str], command: str, loads: dict[int, float]) -> None:
+    def _check(self, name: str, parameters: Sequence[str], command: str, loads: dict[int, float]) -> None:
         if name not in _VOLTS and name not in _AMPS and name not in ("SPV", "SER", "SPT", "ALW", "STGP"):
             return
         channel = int(self._number(parameters, 0, command))
@@ -183,7 +191,7 @@ class FlexGate:
             interval.check(value, f"{command}: {line.replace('_', ' ')}")
 
     @staticmethod
-    def _number(parameters: list[str], place: int, command: str) -> float:
+    def _number(parameters: Sequence[str], place: int, command: str) -> float:
         try:
             return float(parameters[place])
         except (IndexError, ValueError):

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from analysis.diffusion.descent import Descent
+from analysis.diffusion.descent import Descent, one_thread
 from analysis.diffusion.flow import Knobs, run_flow
 from analysis.diffusion.hardware import AnalogNetwork, Drive
 from analysis.diffusion.network import tensor
@@ -63,10 +63,11 @@ def compensate(
     if settings.adjust_gains:
         parameters.append(knobs.log_gains)
     descend = Descent(parameters, settings.rate, settings.iterations, (0.9, 0.99), settings.clip)
-    for _ in range(settings.iterations):
-        start = tensor(drive.prior.draw(settings.batch, rng))[None]
-        x = run_flow(knobs.gained(frozen), knobs.tables().coarse(settings.steps), start, network.clamp, offsets)
-        descend(matching_loss(x, points, rng, settings.widths, settings.references))
+    with one_thread():
+        for _ in range(settings.iterations):
+            start = tensor(drive.prior.draw(settings.batch, rng))[None]
+            x = run_flow(knobs.gained(frozen), knobs.tables().coarse(settings.steps), start, network.clamp, offsets)
+            descend(matching_loss(x, points, rng, settings.widths, settings.references))
     with torch.no_grad():
         gains = np.exp(knobs.log_gains.numpy().astype(np.float64))
     tuned = replace(network, gains=tuple(float(g * f) for g, f in zip(network.gains, gains, strict=True)))

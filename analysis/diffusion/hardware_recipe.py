@@ -46,9 +46,9 @@ class HardwareRecipe:
     score_rate: float = 3e-2
     references: int = 512
     t_min: float = 0.01
-    flow_iterations: int = 500
-    flow_batch: int = 256
-    flow_copies: int = 4
+    flow_iterations: int = 400
+    flow_batch: int = 512
+    flow_copies: int = 3
     flow_rate: float = 1e-2
     flow_steps: int = 40
     widths: tuple[float, float] = (0.03, 0.15)

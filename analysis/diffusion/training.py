@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from analysis.diffusion.descent import one_thread
 from analysis.diffusion.hardware_recipe import HardwareRecipe, train_hardware
 from analysis.diffusion.model import ModelFileError, TrainedModel
 from analysis.diffusion.paper_recipe import PaperRecipe, train_paper
@@ -32,9 +33,10 @@ _TRAINING_VERSION = 1
 
 def train(recipe: Recipe, seed: int, data: Array, sde: VPSDE | None = None) -> TrainedModel:
     """Train one network on `data` (n, 2); equal arguments give equal networks on one machine."""
-    if isinstance(recipe, PaperRecipe):
-        return train_paper(recipe, [seed], data, sde)[0]
-    return train_hardware(recipe, seed, data, sde)
+    with one_thread():
+        if isinstance(recipe, PaperRecipe):
+            return train_paper(recipe, [seed], data, sde)[0]
+        return train_hardware(recipe, seed, data, sde)
 
 
 def cache_name(recipe: Recipe, seed: int, data: Array, sde: VPSDE | None = None) -> str:

@@ -4,13 +4,16 @@ Order, chips and the cast are facts of the published firmware (yangjc97/memristo
 2ec8b0b, `TIMER/timer.c` and `max5742/max5742.c`); that command bits 0..3 load outputs A..D is the MAX5742's.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 Words = npt.NDArray[np.uint16]
+Route = tuple[int, tuple[int, ...], tuple[int, ...]]
+"""Array, rows (one an output), columns (one an input, the bias last) of a layer."""
 
 MID: Final = 2048  # code of 0 V
 
@@ -44,6 +47,8 @@ class RunTrace:
         edges: switch edges in order.
         initial: pre-charge of the two integrators in V, or None where it was set by hand.
         aborted: whether the run was stopped early.
+        analog: analog settings that the host changed (`ANALOG`), by name; the board's resistors otherwise.
+        routes: lines that the host wired (`ROUTE`): layer -> (array, rows, columns); the board's wiring otherwise.
     """
 
     start: float
@@ -52,6 +57,8 @@ class RunTrace:
     edges: tuple[SwitchEdge, ...]
     initial: tuple[float, float] | None = None
     aborted: bool = False
+    analog: Mapping[str, float] = field(default_factory=dict)
+    routes: Mapping[int, Route] = field(default_factory=dict)
 
     @property
     def ticks(self) -> int:

@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from instruments.twin.dac import (
+    Route,
     CHIPS,
     COLUMNS,
     MID,
@@ -100,7 +101,8 @@ _ZERO, _TENTH, _HALF, _ONE = (np.float32(x) for x in (0.0, 0.1, 0.5, 1.0))
 class Settings:
     """What the commands set; volatile. The defaults are the firmware's at power-on.
 
-    `drift` scales fx and exists in the extended dialect only.
+    `drift` scales fx, `trim` makes a table's noise columns voltages of their own, `analog` and `routes` set
+    potentiometers and crosspoints; they exist in the extended dialect only.
     """
 
     table: TypeTable = field(default_factory=lambda: type_tables()["0"])
@@ -112,6 +114,9 @@ class Settings:
     drift: np.float32 = _ONE
     noise_scale: np.float32 = _ONE
     offsets: tuple[np.float32, np.float32] = (_ZERO, _ZERO)
+    trim: bool = False
+    analog: dict[str, float] = field(default_factory=dict)
+    routes: dict[int, Route] = field(default_factory=dict)
 
     def select(self, kind: str) -> None:
         """Take the coefficient set `kind` and the scale that goes with it and the present bias."""
@@ -335,7 +340,9 @@ class Firmware:
     def _noise(self, envelope: npt.NDArray[np.floating]) -> Words:
         """Noise channels: N scale envelope + offset, N twelve uniforms of 13 bits less six."""
         volts: npt.NDArray[np.floating] = np.broadcast_to(np.array(self.settings.offsets, np.float32), envelope.shape)
-        if self.settings.noise:
+        if self.settings.trim:
+            volts = (envelope + volts).astype(np.float32)
+        elif self.settings.noise:
             if self._rng is None:
                 self._rng = self._generator()
             draws = self._rng.integers(1, 8193, size=(*envelope.shape, 12)).sum(axis=-1) / 8192.0 - 6.0
@@ -355,4 +362,8 @@ class Firmware:
         closing = ((end, "S4", 0), (end, "S2", 0), (end + SETTLE_NS, "S3", 0), (end + SETTLE_NS, "S1", 0))
         edges = tuple(SwitchEdge(at / 1e9, name, level) for at, name, level in opening + closing)
         start = self._start + run.first * TICK_NS / 1e9
-        return RunTrace(start, records, decode(words, self._held), edges, run.initial, run.ticks < run.planned)
+        volts, settings = decode(words, self._held), self.settings
+        stopped = run.ticks < run.planned
+        return RunTrace(
+            start, records, volts, edges, run.initial, stopped, dict(settings.analog), dict(settings.routes)
+        )

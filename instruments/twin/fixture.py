@@ -13,6 +13,7 @@ from instruments.errors import ConfigError
 
 if TYPE_CHECKING:
     from instruments.twin.bench import Bench
+    from instruments.twin.dac import RunTrace
 
 MODES = ("safe", "program", "compute")
 RELAY_SECONDS = 100e-6
@@ -135,6 +136,10 @@ class Fixture:
             raise ValueError(f"mode must be one of {MODES}, not {mode!r}")
         self.mode = mode
         self.selected = (array, row, col) if min(array, row, col) >= 0 else None
+
+    def computed(self, trace: "RunTrace") -> None:
+        """The board's firmware ended a run."""
+        self.bench.solver.computed(trace)
 
     def force(self, channel: int, volts: float | None, compliance: float = float("inf")) -> None:
         """A DC source changes: volts and current compliance (A), or None when its output switch opens."""

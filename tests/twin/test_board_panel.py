@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -133,7 +134,7 @@ def test_the_page_checksum_vectors_hold_and_every_verb_is_on_it() -> None:
     panel, _ = extended()
     table = text.split("## Verbs")[1].split("Voltages and")[0]
     verbs = {verb for row in table.splitlines() for verb in re.findall(r"`([A-Z]+\??)", row[1:].partition("|")[0])}
-    assert len(verbs) == 28
+    assert len(verbs) == 31
     for verb in verbs:
         assert not ask(panel, verb).startswith("ERR 20"), verb
 
@@ -494,3 +495,38 @@ def test_device_clear_forgets_a_line_begun_but_not_the_settings() -> None:
     panel.clear()
     panel.trigger()
     assert (panel.pull(), panel.status_byte(), ask(panel, "TYPE?")) == (None, 0, "OK b")
+
+
+def test_analog_settings_and_routes_reach_the_run() -> None:
+    panel, bench = extended()
+    assert ask(panel, "ANALOG? RF1") == "OK FIXED"
+    assert ask(panel, "ANALOG RF1 90000") == "OK 90000"
+    assert ask(panel, "ANALOG RF1 1").startswith("ERR 22")
+    assert ask(panel, "ANALOG RF9 1e5").startswith("ERR 21")
+    assert ask(panel, "ROUTE 1 0 0001 000102") == "OK 1 0 2 3"
+    assert ask(panel, "ROUTE 1 0 0001 0102FF").startswith("ERR 22")
+    assert ask(panel, "ROUTE 1 0 0101 000102").startswith("ERR 22")
+    assert ask(panel, "ROUTE 1 0 01x 000102").startswith("ERR 21")
+    assert ask(panel, "MODE COMPUTE") == "OK COMPUTE"
+    assert ask(panel, "RUN 10") == "OK 10"
+    bench.clock.sleep(0.2)
+    trace = bench.fixture.traces[-1]
+    assert trace.analog == {"RF1": 90000.0}
+    assert trace.routes == {1: (0, (0, 1), (0, 1, 2))}
+    assert ask(panel, "RESET") == "OK"
+    assert ask(panel, "ANALOG? RF1") == "OK FIXED"
+
+
+def test_a_trim_follows_the_table() -> None:
+    panel, bench = extended()
+    codes = np.full((3, 18), 2048)
+    codes[:, 16] = [2048, 2148, 1948]
+    text = frames.pack_codes(codes.ravel().tolist())
+    for body in ("TABLE BEGIN 3", f"TABLE DATA 0 {text}", f"TABLE COMMIT {frames.crc16(text.encode()):04X}"):
+        assert ask(panel, body).startswith("OK")
+    for body in ("SOURCE TABLE", "OFFSET 1 0.1", "NOISE TRIM", "MODE COMPUTE", "RUN 3"):
+        assert ask(panel, body).startswith("OK")
+    assert ask(panel, "NOISE?").startswith("OK TRIM")
+    bench.clock.sleep(0.2)
+    trims = bench.fixture.traces[-1].volts[:3, 16]
+    assert np.allclose(trims, 0.1 + np.array([0, 100, -100]) / 2048, atol=1 / 2048)

@@ -16,8 +16,8 @@ from instruments.clock import NS, VirtualClock
 from instruments.twin.dac import Words
 from instruments.twin.firmware import RUN_TICKS, TICK_NS, Firmware, Settings, type_tables
 
-DIALECT: Final = "1.0"
-CAPABILITIES: Final = "SEL+INIT+GAIN+TABLE+RUN+WATCHDOG"
+DIALECT: Final = "1.1"
+CAPABILITIES: Final = "SEL+INIT+GAIN+TABLE+RUN+WATCHDOG+ANALOG+ROUTE"
 SELECT_SETTLE: Final = 10e-6
 """s from a cell selection to its acknowledgement: a shift register of 74 bits at 10 MHz, then TMUX1134 (< 1 us)."""
 MODE_SETTLE: Final = 1e-3
@@ -36,6 +36,16 @@ _GAINS: Final[dict[str, tuple[float, float]]] = {
     "NOISE": (0.0, 9.99),
     "BIAS": (0.01, 0.2),
 }
+_ANALOG: Final[dict[str, tuple[float, float]]] = {
+    "RF1": (1e4, 1e6),
+    "RF2": (1e4, 1e6),
+    "RF3": (1e4, 1e6),
+    "OUT": (0.5, 20.0),
+    "KX": (0.1, 100.0),
+    "KN": (0.1, 100.0),
+    "KZ": (0.1, 100.0),
+}
+"""Digital potentiometers: the layers' feedback resistors (ohm), the output gain, the loop gains (1/(V s), KZ 1/s)."""
 
 
 class Refusal(Exception):
@@ -236,11 +246,36 @@ class Verbs:
 
     def _do_noise(self, state: str) -> str:
         self._idle()
-        self._firmware.settings.noise = _switch(state)
+        settings = self._firmware.settings
+        settings.trim = state == "TRIM"
+        settings.noise = not settings.trim and _switch(state)
         return state
 
     def _do_get_noise(self) -> str:
-        return "ON" if self._firmware.settings.noise else "OFF"
+        settings = self._firmware.settings
+        return "TRIM" if settings.trim else "ON" if settings.noise else "OFF"
+
+    def _do_analog(self, name: str, text: str) -> str:
+        self._idle()
+        if name not in _ANALOG:
+            raise Refusal(frames.BAD_ARGUMENTS, f"analog settings are {', '.join(_ANALOG)}")
+        self._firmware.settings.analog[name] = _real(text, *_ANALOG[name])
+        return self._do_get_analog(name)
+
+    def _do_get_analog(self, name: str) -> str:
+        if name not in _ANALOG:
+            raise Refusal(frames.BAD_ARGUMENTS, f"analog settings are {', '.join(_ANALOG)}")
+        value = self._firmware.settings.analog.get(name)
+        return "FIXED" if value is None else f"{value:.6g}"
+
+    def _do_route(self, layer: str, array: str, rows: str, cols: str) -> str:
+        self._idle()
+        switches = self._switches
+        route = (
+            _whole(array, 0, switches.arrays - 1), _lines(rows, switches.rows), _lines(cols, switches.cols),
+        )  # fmt: skip
+        self._firmware.settings.routes[_whole(layer, 1, 3)] = route
+        return f"{layer} {array} {len(route[1])} {len(route[2])}"
 
     def _do_offset(self, channel: str, volts: str) -> str:
         self._idle()
@@ -347,12 +382,12 @@ _VERBS: Final = {
     "INIT": "initial", "INIT?": "get_initial", "TYPE": "type", "TYPE?": "get_type", "NOISE": "noise",
     "NOISE?": "get_noise", "OFFSET": "offset", "OFFSET?": "get_offset", "GAIN": "gain", "GAIN?": "get_gain",
     "SOURCE": "source", "SOURCE?": "get_source", "TABLE": "table", "TABLE?": "get_table", "RUN": "run",
-    "STOP": "stop", "STATE?": "state",
+    "STOP": "stop", "STATE?": "state", "ANALOG": "analog", "ANALOG?": "get_analog", "ROUTE": "route",
 }  # fmt: skip
 _ARITY: Final = {verb: (0, 0) for verb in _VERBS} | {
     "MODE": (1, 1), "SEL": (1, 3), "WATCHDOG": (1, 1), "PLAIN": (1, 1), "INIT": (2, 2), "TYPE": (1, 1),
     "NOISE": (1, 1), "OFFSET": (2, 2), "GAIN": (2, 2), "GAIN?": (1, 1), "SOURCE": (1, 1), "TABLE": (2, 3),
-    "RUN": (1, 1),
+    "RUN": (1, 1), "ANALOG": (2, 2), "ANALOG?": (1, 1), "ROUTE": (4, 4),
 }  # fmt: skip
 
 
@@ -377,6 +412,16 @@ def _real(text: str, low: float, high: float) -> float:
     if not low <= value <= high:
         raise Refusal(frames.OUT_OF_RANGE, f"{low:g}..{high:g}")
     return value
+
+
+def _lines(text: str, count: int) -> tuple[int, ...]:
+    """Line numbers, two hexadecimal digits each, no line twice."""
+    if not re.fullmatch(r"([0-9A-F]{2}){1,64}", text):
+        raise Refusal(frames.BAD_ARGUMENTS, "lines are two hexadecimal digits each")
+    numbers = tuple(bytes.fromhex(text))
+    if max(numbers) >= count or len(set(numbers)) < len(numbers):
+        raise Refusal(frames.OUT_OF_RANGE, f"lines are 0..{count - 1}, each once")
+    return numbers
 
 
 def _switch(text: str) -> bool:

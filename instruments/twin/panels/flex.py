@@ -9,6 +9,7 @@ channel numbers. The texts of 202 to 222 are from memory of the guide. All detai
 twin's own.
 """
 
+import functools
 import math
 import re
 from collections import deque
@@ -71,18 +72,23 @@ class Entry:
     most: int
 
 
-def split(message: str) -> Iterator[tuple[str, list[str]]]:
-    """Yield (upper-case header, parameters) for every command of a `;`-separated message; empty ones are skipped."""
+@functools.lru_cache(maxsize=4096)
+def split(message: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """(Upper-case header, parameters) of every command of a `;`-separated message; empty ones are left out."""
+    return tuple(_commands(message))
+
+
+def _commands(message: str) -> Iterator[tuple[str, tuple[str, ...]]]:
     for part in message.split(";"):
         text = part.strip()
         if not text:
             continue
         match = _COMMAND.fullmatch(text)
         if match is None:
-            yield text, []
+            yield text, ()
             continue
         rest = match[2].strip()
-        yield match[1].upper(), _SEPARATOR.split(rest) if rest else []
+        yield match[1].upper(), tuple(_SEPARATOR.split(rest)) if rest else ()
 
 
 def real(text: str, low: float = -math.inf, high: float = math.inf) -> float:
@@ -90,6 +96,8 @@ def real(text: str, low: float = -math.inf, high: float = math.inf) -> float:
     if _NUMBER.fullmatch(text) is None:
         raise FlexError(102, repr(text))
     value = float(text)
+    if low <= value <= high:
+        return value
     # A hair of tolerance: limits are decimal numbers and so are parameters, but floats aren't.
     slack = 1e-9 * max(abs(low) if math.isfinite(low) else 0.0, abs(high) if math.isfinite(high) else 0.0)
     if not low - slack <= value <= high + slack:

@@ -47,6 +47,16 @@ def check_journal(folder: Path, acks: list[list[Any]]) -> list[dict[str, Any]]:
     return records
 
 
+def check_left(folder: Path) -> None:
+    """Whatever file the death left under a record's name can be opened as it is."""
+    for name in (layout.FINAL, layout.PARTIAL):
+        if (folder / name).exists():
+            with open_run(folder / name) as run:
+                assert run.status in layout.STATUSES
+            with open_run(folder) as run:
+                assert run.header.procedure == "crash"
+
+
 def check_salvage(folder: Path, records: list[dict[str, Any]]) -> None:
     report = salvage(folder)
     assert report.is_complete
@@ -123,6 +133,7 @@ def test_whatever_was_acknowledged_survives_a_kill_at_any_instant(tmp_path: Path
             with pytest.raises(AnalysisError):
                 salvage(trial / "copy")
         else:
+            check_left(trial / "copy")
             check_salvage(trial / "copy", check_journal(trial / "copy", acks))
         check_end(trial / "run")
     assert kills >= TRIALS // 2
