@@ -56,7 +56,7 @@ class ConductanceWindow:
         return self.g_min + np.clip(index, 0, self.n_levels - 1) * self.step
 
     def largest_scale(self, weights: Array) -> float:
-        """Return the largest scale, S per unit, at which all of `weights` fit (1 unit = g_fixed - g_min if all are 0)."""
+        """Return the largest scale, S per unit, at which all of `weights` fit; g_fixed - g_min if all are 0."""
         up, down = float(np.max(weights, initial=0.0)), float(-np.min(weights, initial=0.0))
         room = [(self.g_max - self.g_fixed) / up] if up > 0.0 else []
         room += [(self.g_fixed - self.g_min) / down] if down > 0.0 else []
@@ -199,10 +199,15 @@ def map_network(
         for i, j in np.argwhere(np.isfinite(held)):
             left.append(
                 StuckWeight(
-                    index, int(i), int(j), int(rows[i]), int(columns[j]), float(w[i, j]),
+                    index,
+                    int(i),
+                    int(j),
+                    int(rows[i]),
+                    int(columns[j]),
+                    float(w[i, j]),
                     float(window.weights(held[i, j], scale)),
                 )
-            )  # fmt: skip
+            )
     return NetworkMap(window, tuple(layers), tuple(left), shape)
 
 
@@ -214,7 +219,7 @@ def place(target: Array, stuck: Array) -> tuple[Indices, Indices]:
     stuck cells; the first set that meets no stuck cell wins. The search is deterministic.
     """
     n_out, n_in = target.shape
-    n_rows, n_columns = stuck.shape
+    n_columns = stuck.shape[1]
     bad = np.isfinite(stuck)
     if not bad[:n_out, :n_in].any():
         return np.arange(n_out), np.arange(n_in)

@@ -120,6 +120,8 @@ def judge(
     boot = np.array([_all(samples, rng.multinomial(n, np.full(n, 1.0 / n)), truth) for _ in range(resamples)])
     floor = np.mean([_all(truth.draw(n, rng), None, truth) for _ in range(floor_draws)], axis=0)
     low, high = value + np.quantile(boot, [0.025, 0.975], axis=0) - boot.mean(axis=0)
+    # The move may leave the range that a metric has: none is negative, and a share is at most 1.
+    low, high[-1] = np.maximum(low, 0.0), min(high[-1], 1.0)
     names = ("kl_authors", "kl_2d", "sliced_wasserstein", "radius_mean", "radius_std", "angular_coverage")
     return {
         name: Metric(float(value[i]), float(low[i]), float(high[i]), float(floor[i])) for i, name in enumerate(names)
@@ -166,14 +168,14 @@ def _quantiles(truth: Truth, n: int) -> Array:
 
 def _histogram_1d(samples: Array) -> Array:
     counts = np.histogram(samples.ravel(), bins=_EDGES_1D)[0].astype(np.float64)
-    return counts / max(counts.sum(), 1.0)
+    return np.asarray(counts / max(float(counts.sum()), 1.0))
 
 
 def _histogram_2d(samples: Array) -> Array:
     index = np.floor((samples + _SPAN_2D) * (_BINS_2D / (2.0 * _SPAN_2D)))
     index = np.clip(index, 0, _BINS_2D - 1).astype(np.int64)
     counts = np.bincount(index[:, 0] * _BINS_2D + index[:, 1], minlength=_BINS_2D**2).astype(np.float64)
-    return (counts / counts.sum()).reshape(_BINS_2D, _BINS_2D)
+    return np.asarray((counts / counts.sum()).reshape(_BINS_2D, _BINS_2D))
 
 
 def _kl(p: Array, q: Array) -> float:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from analysis.errors import AnalysisError
 from analysis.records import RunFile
-from analysis.records.layout import CELL_STATUSES, EVENT_CODE
+from analysis.records.layout import CELL_CODE, CELL_STATUSES, EVENT_CODE
 
 Floats = npt.NDArray[np.float64]
 
@@ -30,7 +30,7 @@ class Truth:
         inside: share of cells that can move whose true conductance lies in the window at the end.
         sigma: standard deviation of their true error, S.
         stuck: cells that can't move, (array, row, col).
-        pulse_energy: joules truly dissipated by pulses.
+        pulse_energy: joules truly dissipated by pulses; NaN of a resumed run, whose earlier parts kept no account.
     """
 
     inside: float
@@ -45,20 +45,22 @@ class ProgramSummary:
 
     Attributes:
         cells: cells with a target.
-        responsive: those that reached a verdict other than unresponsive, stuck or budget.
+        responsive: those that a pulse could move, whether they could be programmed or ran out of pulses.
+        pending: those without a verdict, of a run that did not complete.
         inside: share of responsive cells whose final read lies within the tolerance.
         mean_error, sigma: of the final read of responsive cells, S.
         skewness, kurtosis: shape of that error (0 and 0 for a Gaussian).
-        failed: cells left alone, with their verdict: ((array, row, col), status).
+        failed: cells given up, with their verdict: ((array, row, col), status).
         pulses_mean, pulses_p95: of responsive cells.
         pulses, reads: costs.
-        duration: seconds on the lab's clock, first to last event.
+        duration: seconds on the lab's clock, from the start of the first event to the end of the last.
         tolerance: half width of the window, S.
         truth: twin only.
     """
 
     cells: int
     responsive: int
+    pending: int
     inside: float
     mean_error: float
     sigma: float
@@ -90,9 +92,8 @@ def summarise(run: RunFile) -> ProgramSummary:
     wanted = np.isfinite(target)
     status = np.asarray(run.cells["status"]).reshape(shape)
     pulses = np.asarray(run.cells["pulses"]).reshape(shape)
-    failed_codes = [CELL_STATUSES.index(name) for name in ("unresponsive", "stuck", "budget")]
-    failed = wanted & np.isin(status, failed_codes)
-    responsive = wanted & ~failed & np.isfinite(after)
+    failed = wanted & ~np.isin(status, [CELL_CODE["ok"], CELL_CODE["pending"]])
+    responsive = responsive_cells(run) & np.isfinite(after)
     error = (after - target)[responsive]
     per_cell = pulses[responsive]
     events = run.events
@@ -100,11 +101,13 @@ def summarise(run: RunFile) -> ProgramSummary:
     is_pulse = np.isin(kind, [EVENT_CODE["set"], EVENT_CODE["reset"], EVENT_CODE["form"]])
     is_read = kind == EVENT_CODE["read"]
     time = np.asarray(events["time"])
+    ended = time + np.nan_to_num(np.asarray(events["duration"]))
     spread = float(error.std()) if error.size else float("nan")
     scaled = (error - error.mean()) / spread if error.size and spread > 0 else np.zeros(0)
     return ProgramSummary(
         cells=int(wanted.sum()),
         responsive=int(responsive.sum()),
+        pending=int((wanted & (status == CELL_CODE["pending"])).sum()),
         inside=float(np.mean(np.abs(error) <= tolerance)) if error.size else float("nan"),
         mean_error=float(error.mean()) if error.size else float("nan"),
         sigma=spread,
@@ -115,10 +118,17 @@ def summarise(run: RunFile) -> ProgramSummary:
         pulses_p95=float(np.percentile(per_cell, 95)) if per_cell.size else float("nan"),
         pulses=_cost(events, is_pulse),
         reads=_cost(events, is_read),
-        duration=float(time.max() - time.min()) if time.size else 0.0,
+        duration=float(ended.max() - time.min()) if time.size else 0.0,
         tolerance=tolerance,
         truth=_truth(run, target, wanted, tolerance) if header.world == "simulated" else None,
     )
+
+
+def responsive_cells(run: RunFile) -> npt.NDArray[np.bool_]:
+    """Which cells had a target, got a verdict and moved, (array, row, col)."""
+    status = np.asarray(run.cells["status"]).reshape(run.header.shape)
+    wanted = np.isfinite(run.map("conductance_target").reshape(run.header.shape))
+    return np.asarray(wanted & np.isin(status, [CELL_CODE["ok"], CELL_CODE["budget"]]))
 
 
 def _cell(index: npt.NDArray[np.intp]) -> tuple[int, int, int]:
@@ -139,11 +149,10 @@ def _truth(run: RunFile, target: Floats, wanted: npt.NDArray[np.bool_], toleranc
         return None  # the run did not end in order
     arrays = [int(a) for a in run.header.parameters["arrays"]]
     g, stuck = g[arrays], stuck[arrays]
-    movable = wanted & (stuck == 0)
-    error = (g - target)[movable]
+    error = (g - target)[wanted & (stuck == 0)]
     return Truth(
-        float(np.mean(np.abs(error) <= tolerance)),
-        float(error.std()),
-        tuple(_cell(i) for i in np.argwhere(wanted & (stuck != 0))),
-        float(energy[kind > 0].sum()),
+        inside=float(np.mean(np.abs(error) <= tolerance)) if error.size else float("nan"),
+        sigma=float(error.std()) if error.size else float("nan"),
+        stuck=tuple(_cell(i) for i in np.argwhere(wanted & (stuck != 0))),
+        pulse_energy=float(energy[kind > 0].sum()) if run.segment_count == 1 else float("nan"),
     )

@@ -1,18 +1,30 @@
 """What an experimenter means: select a cell, read it, pulse it. Analyzer and board together, behind the limits."""
 
+import math
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, TypeVar
 
 from instruments.clock import Clock
-from instruments.errors import InstrumentError, ModeError
+from instruments.errors import ConfigError, DoubtError, InstrumentError, LinkError, ModeError
 from instruments.limits import Limits
+from instruments.link import ATTEMPTS, Troubles
 from instruments.station_file import Line, ReadSettings
 
 SPGU_LOAD = 1e6
 """Load stated to the SPGU, ohm: a cell is thousands of ohms against its 50, so the voltage set is the one delivered."""
 SPGU_EDGE = 20e-9
 """Leading and trailing edges of programming pulses, s."""
+
+OPEN = 1e-9
+"""Below this conductance a read found nothing connected, S: a hundredth of what a pristine cell conducts."""
+EXCESS = 0.1
+"""Share of the compliance by which a reading may pass it before it is impossible."""
+BACKWARDS = 0.01
+"""Share of the compliance that may flow against the voltage (offsets, noise) before a reading is impossible."""
+
+T = TypeVar("T")
 
 
 class Spot(Protocol):
@@ -64,6 +76,10 @@ class Analyzer(Protocol):
         """Let settings made in a block travel in one message with its measurement or pulse."""
         ...
 
+    def mend(self) -> None:
+        """After trouble on the line: buffers emptied, a lost connection opened again, nothing taken for granted."""
+        ...
+
     def safe(self) -> list[str]:
         """All outputs to 0 V and open: every step, whatever fails before it; gives what went wrong."""
         ...
@@ -78,6 +94,10 @@ class Switchboard(Protocol):
 
     def select(self, array: int, row: int, col: int) -> None:
         """Connect one cell's lines to the analyzer."""
+        ...
+
+    def connected(self) -> tuple[Literal["safe", "program", "compute"], tuple[int, int, int] | None]:
+        """Mode and cell, as the board says."""
         ...
 
     def safe(self) -> None:
@@ -121,6 +141,9 @@ class CellArray:
     line is pulsed for RESET and else grounded through its SPGU channel's base of 0 V. That is the least switching:
     one selector relay per SET, none per RESET.
 
+    When the line to an instrument fails, a read or a selection is done anew, from programming mode on; a pulse is not
+    (`instruments.link` has the policies).
+
     Args:
         analyzer: B1500A or alike.
         board: switches of the PCB.
@@ -128,30 +151,45 @@ class CellArray:
         limits: checked here by meaning (read, pulse, width), and again at the wire by the analyzer's gate.
         read: how to read.
         clock: of the station.
+        troubles: told of what was repeated.
     """
 
     def __init__(
-        self, analyzer: Analyzer, board: Switchboard, lines: Lines, limits: Limits, read: ReadSettings, clock: Clock
+        self,
+        analyzer: Analyzer,
+        board: Switchboard,
+        lines: Lines,
+        limits: Limits,
+        read: ReadSettings,
+        clock: Clock,
+        troubles: Troubles | None = None,
     ) -> None:
         for name in ("bit_line", "source_line"):
             line: Line = getattr(lines, name)
             if line.pgu is None or (name == "bit_line" and line.smu is None):
-                raise InstrumentError(f"wiring.{name}: programming needs an SPGU channel, on the bit line also an SMU")
+                raise ConfigError(f"wiring.{name}: programming needs an SPGU channel, on the bit line also an SMU")
         if lines.word_line.smu is None:
-            raise InstrumentError("wiring.word_line: programming needs an SMU on the word line")
+            raise ConfigError("wiring.word_line: programming needs an SMU on the word line")
         self.analyzer = analyzer
         self.board = board
         self.lines = lines
         self.limits = limits
         self.settings = read
         self.clock = clock
+        self.troubles = troubles or Troubles()
         self._ready = False
+        self._broken = False  # the line failed: what the instruments are doing is unknown
+        self._open_confirmed = False
         self._selected: tuple[int, int, int] | None = None
+        self._wanted: tuple[int, int, int] | None = None
 
     def prepare(self) -> None:
         """Programming mode: outputs closed at 0 V, converter chosen, board switched. Idempotent."""
-        if self._ready:
-            return
+        if not self._ready:
+            self._broken = True
+            self._persist("preparing to read", lambda: None)
+
+    def _prepare(self) -> None:
         analyzer, lines = self.analyzer, self.lines
         for line in (lines.source_line, lines.bit_line, lines.word_line):
             if line.smu is not None:
@@ -177,23 +215,56 @@ class CellArray:
         self._require_ready()
         if (array, row, col) == self._selected:
             return
+        self._wanted = None
+        self._persist("selecting", lambda: self._select(array, row, col))
+        self._wanted = (array, row, col)
+        self._open_confirmed = False
+
+    def _select(self, array: int, row: int, col: int) -> None:
         with self.analyzer.together():
             self._word(0.0)
             self._bit(0.0)
+        self._selected = None  # should the board not answer, nobody knows what is connected
         self.board.select(array, row, col)
         self._selected = (array, row, col)
 
     def read(self) -> CellRead:
-        """Read the selected cell at the station's read voltage and gate, which stay until something else is asked."""
+        """Read the selected cell at the station's read voltage and gate, which stay until something else is asked.
+
+        Raises:
+            LinkError: no possible reading came, however often it was asked for.
+            ModeError: nothing is connected, and the board says why.
+        """
         self._require_cell()
+        self.limits.read.check(self.settings.volts, "read voltage")
+        read = self._persist("reading", self._read)
+        if abs(read.conductance) < OPEN and not self._open_confirmed:
+            self._persist("asking what is connected to", self._confirm_selection)
+        return read
+
+    def _confirm_selection(self) -> None:
+        mode, cell = self.board.connected()
+        if mode != "program" or cell != self._wanted:
+            raise ModeError(
+                f"the board is in {mode} mode with cell {cell} connected, not in program mode with {self._wanted}: "
+                "somebody else switched it, or its power failed; nothing more was sent to the cell"
+            )
+        self._open_confirmed = True  # the cell itself conducts nothing
+
+    def _read(self) -> CellRead:
         s, line = self.settings, self.lines.bit_line
         assert line.smu is not None
-        self.limits.read.check(s.volts, "read voltage")
         with self.analyzer.together():
             self._bit_to("smu")
             self._word(s.gate)
             self._bit(s.volts)
             spot = self.analyzer.spot_current(line.smu)
+        forward = math.copysign(1.0, s.volts) * spot.current
+        if not -BACKWARDS * s.compliance <= forward <= (1 + EXCESS) * s.compliance:  # also refuses NaN
+            raise LinkError(
+                f"a current of {spot.current:g} A is impossible at {s.volts:g} V with a compliance of "
+                f"{s.compliance:g} A"
+            )
         duration = s.averaging * (s.line_period if s.adc == "plc" else HIGH_SPEED_SAMPLE)
         energy = abs(s.volts * spot.current) * duration
         return CellRead(spot.current / s.volts, spot.current, s.volts, duration, energy, spot.in_compliance)
@@ -209,8 +280,11 @@ class CellArray:
 
         Raises:
             LimitError: a drive would pass a limit; nothing was sent.
+            DoubtError: nobody knows whether the cell has had it: read it. Until then no other pulse is given.
         """
         self._require_cell()
+        if self._broken:
+            raise ModeError("what the last pulse did is unknown; read the cell first")
         self.check_pulse(kind, volts, gate, width)
         pulsed, other = self.lines.bit_line, self.lines.source_line
         if kind == "reset":
@@ -223,7 +297,11 @@ class CellArray:
             self._bit(0.0)
             self._bit_to("pgu" if kind == "set" else "smu")
             self._word(gate)
-            self.analyzer.fire([pulsed.pgu])
+            try:
+                self.analyzer.fire([pulsed.pgu])
+            except DoubtError:
+                self._broken = True
+                raise
 
     def check_pulse(self, kind: Literal["set", "reset"], volts: float, gate: float, width: float) -> None:
         """Raise LimitError if a pulse would pass a limit; sends nothing."""
@@ -234,7 +312,8 @@ class CellArray:
 
     def safe(self) -> None:
         """Outputs at 0 V and open, board disconnected. Best effort on both, whatever fails; raises what went wrong."""
-        self._ready, self._selected = False, None
+        self._ready, self._broken = False, False
+        self._selected = self._wanted = None
         problems: list[str] = []
         for step in (self.analyzer.safe, self.board.safe):
             try:
@@ -244,13 +323,33 @@ class CellArray:
         if problems:
             raise InstrumentError(f"the station may not be safe: {'; '.join(problems)}. Switch the outputs off by hand")
 
+    def _persist(self, what: str, action: Callable[[], T]) -> T:
+        """Do what may be repeated; when the line fails, from programming mode on."""
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                if self._broken:
+                    self._ready, self._selected = False, None
+                    if attempt > 1 or self._wanted is not None:
+                        self.analyzer.mend()
+                    self._prepare()
+                    if self._wanted is not None:
+                        self._select(*self._wanted)
+                    self._broken = False
+                return action()
+            except (LinkError, DoubtError) as error:  # in doubt: pulses of no height only
+                self._broken = True
+                if attempt == ATTEMPTS:
+                    raise LinkError(f"{what} a cell failed {ATTEMPTS} times ({error}); check cables and power") from error
+                self.troubles.note(f"{what} is repeated ({error})")
+        raise AssertionError("unreachable")
+
     def _require_ready(self) -> None:
-        if not self._ready:
+        if not (self._ready or self._broken):
             raise ModeError("the array is not in programming mode; call prepare() first")
 
     def _require_cell(self) -> None:
         self._require_ready()
-        if self._selected is None:
+        if self._wanted is None:
             raise ModeError("no cell is selected; call select(array, row, col) first")
 
     def _word(self, volts: float) -> None:

@@ -6,24 +6,25 @@ SMU/PGU selector, and `safe`.
 
 import math
 import re
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import pyvisa
-
-from instruments.b1500a_mended import MendedB1500
+from instruments.b1500a_messages import GuardedB1500
 from instruments.b1500a_pulses import HIGH_IMPEDANCE, Pulse, PulsePlanner, join, number
 from instruments.clock import Clock
-from instruments.errors import InstrumentError, LimitError
+from instruments.errors import DoubtError, InstrumentError, LimitError, LinkError
+from instruments.link import ATTEMPTS, Troubles
 
 SelectorState = Literal["smu", "pgu", "open"]
 SELECTOR_STATES = {"open": 0, "smu": 1, "pgu": 2}
-_ITEM = re.compile(r"(?P<status>\d{3}|[A-Z])(?P<channel>[A-Ja-jVZ])(?P<kind>[A-Za-z])(?P<value>[+-]\S+)")
+# The number in full: what is left of a reply that was cut must not pass for a smaller one.
+_ITEM = re.compile(
+    r"(?P<status>[0-9]{3}|[A-Z])(?P<channel>[A-J])(?P<kind>[IV])(?P<value>[+-][0-9]+\.[0-9]+E[+-][0-9]{2})"
+)
+_SLOTS = dict(enumerate("ABCDEFGHIJ", 1)) | {100 * n + 1: letter for n, letter in enumerate("ABCDEFGHIJ", 1)}
 _LETTERS = {"V": 1, "X": 2, "T": 4, "C": 8}
-_HARMLESS = ("TI", "TV", "TTI", "TTV", "TIV", "PA", "BC")
 _SHORT_RUN = 1e-3  # s; a run this short is over before another message could ask about it
 
 
@@ -51,7 +52,7 @@ class VoltageReading:
     in_compliance: bool
 
 
-class B1500A(MendedB1500):
+class B1500A(GuardedB1500):
     """The analyzer of a memory laboratory. SI units throughout; channels are numbers (1..10 SMU, 601, 602 SPGU)."""
 
     def __init__(
@@ -61,77 +62,33 @@ class B1500A(MendedB1500):
         clock: Clock,
         gate: Callable[[str], None] | None = None,
         ports: Sequence[int] = (0, 1),
+        troubles: Troubles | None = None,
         **kwargs: Any,
     ) -> None:
         """Attach to an instrument; nothing is sent.
+
+        What is done when the line fails is told in `instruments.link`.
 
         Args:
             adapter: a pymeasure adapter or a VISA resource name.
             clock: where waiting happens.
             gate: called with every message before it is sent; what it raises keeps the message from being sent.
             ports: SMU/PGU selector ports of the station (0..3), which `safe` opens.
+            troubles: told of what was repeated.
             **kwargs: for pymeasure's `Instrument`.
         """
         self.ports = tuple(ports)
-        self._gate = gate or (lambda message: None)
-        self._guard = threading.RLock()
-        self._can_lock = True
         self._pulses = PulsePlanner()
         self._known: dict[str, str] = {}
         self._waiting: list[tuple[str, str]] | None = None
-        super().__init__(adapter, clock=clock, **kwargs)
+        super().__init__(adapter, clock=clock, gate=gate, troubles=troubles, **kwargs)
 
-    # Messages
-
-    def write(self, command: str, **kwargs: Any) -> None:
-        """Send a message, after the gate has seen it. What it may have changed is forgotten."""
-        self._gate(command)
-        with self._guard:
-            headers = [part.split(maxsplit=1)[0] for part in command.split(";") if part.strip()]
-            if not all(h.endswith("?") or h.upper() in _HARMLESS for h in headers):
-                self.forget()
-            super().write(command, **kwargs)
-
-    def write_bytes(self, content: bytes, **kwargs: Any) -> None:
-        """Send raw bytes, after the gate has seen them."""
-        self._gate(content.decode("ascii", "replace"))
-        with self._guard:
-            self.forget()
-            super().write_bytes(content, **kwargs)
-
-    def ask(self, command: str, query_delay: float | None = None) -> str:
-        """Send a query and read its reply; nobody else's message gets between them."""
-        with self._exclusive():
-            reply: str = super().ask(command, query_delay)
-        return reply
+    # Settings
 
     def forget(self) -> None:
         """Take nothing for granted about the instrument's state: the next calls send everything anew."""
         self._known.clear()
         self._pulses.forget()
-
-    @contextmanager
-    def _exclusive(self) -> Iterator[None]:
-        with self._guard, ExitStack() as stack:
-            lock = getattr(getattr(self.adapter, "connection", None), "lock_context", None)
-            if lock is not None and self._can_lock:
-                try:
-                    stack.enter_context(lock())
-                except NotImplementedError:
-                    self._can_lock = False
-                except pyvisa.VisaIOError as error:
-                    if error.error_code != pyvisa.constants.StatusCode.error_nonsupported_operation:
-                        raise InstrumentError(f"B1500A: another program holds the instrument ({error})") from error
-                    self._can_lock = False
-            yield
-
-    def _send(self, messages: Iterable[str]) -> None:
-        """Send messages whose effect is remembered; the gate sees all of them before the first is sent."""
-        messages = list(messages)
-        for message in messages:
-            self._gate(message)
-        for message in messages:
-            super().write(message)
 
     def _tell(self, settings: Iterable[tuple[str, str]]) -> None:
         """Send those settings (key, command) that aren't known to hold, in one message, and look for errors."""
@@ -239,21 +196,30 @@ class B1500A(MendedB1500):
 
     def _spot(self, command: str, channel: int, code: int) -> tuple[float, int]:
         self._tell([("FMT", "FMT 21,0")])
-        with self._exclusive():
-            settings = self._take_waiting()
+        what = f"B1500A: {command} {channel}"
+        with self._guard:
             try:
-                self._send(join([*settings.values(), f"{command} {channel},{code}"]))
-                reply = self.read()
-            except (pyvisa.VisaIOError, TimeoutError) as error:
-                self.forget()
-                problems = "; ".join(self._errors()) or "no error"
-                raise InstrumentError(f"B1500A: {command} {channel} brought no data; it reports {problems}") from error
+                with self._exclusive():
+                    settings = self._take_waiting()
+                    self._send(join([*settings.values(), f"{command} {channel},{code}"]))
+                    reply = self.read()
+            except LinkError as error:
+                self.mend()
+                problems = self._errors()
+                if problems:
+                    raise InstrumentError(f"{what} brought no data; it reports {'; '.join(problems)}") from error
+                raise LinkError(f"{what} brought no data ({error})") from error
             if settings:
-                self.check_errors()
+                try:
+                    self.check_errors()
+                except BaseException:
+                    self.forget()
+                    raise
                 self._known.update(settings)
         match = _ITEM.fullmatch(reply.strip())
-        if match is None:
-            raise InstrumentError(f"B1500A: {reply!r} is no reading")
+        if match is None or (match["channel"], match["kind"]) != (_SLOTS[channel], command[1]):
+            self.forget()
+            raise LinkError(f"{what} brought {reply[:60]!r}, which is no reading of it")
         status = int(match["status"]) if match["status"].isdigit() else _LETTERS.get(match["status"], 0)
         value = float(match["value"])
         return (math.nan, status | 1) if abs(value) > 1e99 else (value, status)
@@ -286,27 +252,36 @@ class B1500A(MendedB1500):
 
         Raises:
             LimitError: before anything is sent.
+            DoubtError: it was sent, or may have been, and not acknowledged. Nothing is repeated.
             InstrumentError: the instrument refused, or never finished.
         """
         with self._guard:
-            plan = self._pulses.plan(channels, count, period)
-            settings = self._take_waiting()
             try:
-                self._send(join([*settings.values(), *plan.messages]))
-                self.check_errors()
+                self._fire(channels, count, period)
+            except LinkError as error:
+                self.forget()
+                raise DoubtError(f"a pulse may have been given or not ({error})") from error
             except BaseException:
                 self.forget()
                 raise
-            self._known.update(settings)
-            self._pulses.accept(plan)
-            if plan.duration <= _SHORT_RUN:
-                self.clock.sleep(plan.duration)
-                return
-            deadline = self.clock.now() + 2 * plan.duration + 1.0
-            while self.ask("SPST?").strip() != "0":
-                if self.clock.now() > deadline:
-                    raise InstrumentError(f"B1500A: a pulse train of {plan.duration:g} s hasn't ended after twice that")
-                self.clock.sleep(max(_SHORT_RUN, plan.duration / 20))
+
+    def _fire(self, channels: Sequence[int], count: int, period: float | None) -> None:
+        plan = self._pulses.plan(channels, count, period)
+        settings = self._take_waiting()
+        self._send(join([*settings.values(), *plan.messages]))
+        self.check_errors()
+        self._known.update(settings)
+        self._pulses.accept(plan)
+        if plan.duration <= _SHORT_RUN:
+            self.clock.sleep(plan.duration)
+            return
+        deadline = self.clock.now() + 2 * plan.duration + 1.0
+        while (state := self.ask("SPST?").strip()) != "0":
+            if state != "1":
+                raise LinkError(f"B1500A: {state[:60]!r} is no state of the SPGU")
+            if self.clock.now() > deadline:
+                raise InstrumentError(f"B1500A: a pulse train of {plan.duration:g} s hasn't ended after twice that")
+            self.clock.sleep(max(_SHORT_RUN, plan.duration / 20))
 
     def connect_selector(self, port: int, state: SelectorState) -> None:
         """Connect a selector port (0..3) to its SMU, its SPGU channel or nothing; not sent if it is so already."""
@@ -325,15 +300,29 @@ class B1500A(MendedB1500):
     def safe(self) -> list[str]:
         """Stop pulses, force 0 V everywhere, open the selector and every output; every step, whatever fails before it.
 
-        The gate sees these messages but can't keep them back. May be called at any time and again.
+        The gate sees these messages but can't keep them back. May be called at any time and again. If anything went
+        wrong on a VISA connection, all of it is done again, on a new one if need be, 3 times at most.
 
         Returns:
-            What went wrong, empty if nothing did.
+            What went wrong the last time, empty if nothing did.
         """
+        for attempt in range(ATTEMPTS):
+            problems = self._make_safe()
+            if not problems or attempt == ATTEMPTS - 1 or self._connection() is None:
+                break
+            self.troubles.note(f"making the analyzer safe is repeated ({'; '.join(problems)})")
+            try:
+                self.mend()
+            except InstrumentError as error:
+                problems.append(str(error))
+                break
+        return problems
+
+    def _make_safe(self) -> list[str]:
         problems: list[str] = []
         self.forget()
-        connection = getattr(self.adapter, "connection", None)
-        if isinstance(connection, pyvisa.resources.MessageBasedResource):
+        connection = self._connection()
+        if connection is not None:
             try:
                 connection.clear()  # an interrupted query may have left half a reply
             except Exception as error:
@@ -345,7 +334,7 @@ class B1500A(MendedB1500):
             except Exception as error:
                 problems.append(f"{message}: the gate objects: {error}")
             try:
-                super().write(message)
+                self._put(message)
             except Exception as error:
                 problems.append(f"{message}: {error}")
         try:

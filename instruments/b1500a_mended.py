@@ -19,9 +19,10 @@ from pymeasure.instruments.validators import strict_range
 
 from instruments.b1500a_pulses import number
 from instruments.clock import Clock
-from instruments.errors import InstrumentError
+from instruments.errors import InstrumentError, LinkError
+from instruments.link import readable
 
-_ERROR = re.compile(r'\s*(?P<code>[+-]?\d+)\s*(?:,\s*"?(?P<text>[^"]*)"?)?\s*')
+_ERROR = re.compile(r'\s*(?P<code>[+-]?[0-9]{1,4})\s*(?:,\s*"?(?P<text>[^"]*)"?)?\s*')
 QUEUE_LENGTH = 30
 """Errors the instrument keeps (Programming Guide, ERRX?)."""
 
@@ -111,7 +112,7 @@ class MendedB1500(AgilentB1500):
         for _ in range(QUEUE_LENGTH + 1):
             match = _ERROR.fullmatch(self.ask("ERRX?"))
             if match is None:
-                raise InstrumentError("B1500A: the reply to ERRX? is unreadable; another program may be reading too")
+                raise LinkError("B1500A: the reply to ERRX? is unreadable; another program may be reading too")
             if int(match["code"]) == 0:
                 break
             problems.append(f"error {int(match['code'])}: {match['text'] or 'no text'}")
@@ -141,6 +142,16 @@ class MendedB1500(AgilentB1500):
         """Control sampling mode, linear or logarithmic. (``ML``)."""
         return SamplingMode(int(self.query_learn(47)["ML"]))
 
+    def query_modules(self) -> Any:
+        """Modules by slot. (``UNT?``)."""
+        with readable("B1500A, UNT?"):
+            return super().query_modules()
+
+    def query_learn(self, query_type: int | str) -> Any:
+        """Settings as the instrument tells them, by command. (``*LRN?``)."""
+        with readable("B1500A, *LRN?"):
+            return super().query_learn(query_type)
+
     def query_meas_mode(self) -> dict[str, Any]:
         """Measurement mode and channels, as far as they were set."""
         settings = self.query_learn_header(31)
@@ -148,7 +159,8 @@ class MendedB1500(AgilentB1500):
 
     def read_data(self, number_of_points: int) -> pd.DataFrame:
         """Read one line of data: a row for each of `number_of_points`, a column for each channel and quantity."""
-        items = [self._data_format.format_single(item) for item in self.read().strip().split(",")]
+        with readable("B1500A, data"):
+            items = [self._data_format.format_single(item) for item in self.read().strip().split(",")]
         if number_of_points < 1 or len(items) % number_of_points:
             raise InstrumentError(f"B1500A: {len(items)} data can't be {number_of_points} points")
         width = len(items) // number_of_points
@@ -160,7 +172,9 @@ class MendedB1500(AgilentB1500):
         raw = self.read_bytes(self._data_format.size * nchannels)
         if raw.endswith(b"\r"):
             self.read_bytes(1)  # the terminator's other half would begin the next reply
-        return tuple(self._data_format.format_single(item) for item in raw.decode("ascii").strip("\r\n,").split(","))
+        with readable("B1500A, data"):
+            text = raw.decode("ascii").strip("\r\n,")
+            return tuple(self._data_format.format_single(item) for item in text.split(","))
 
     def read_bytes(self, count: int, **kwargs: Any) -> bytes:
         """Read `count` bytes; -1 reads one whole reply with its terminator, in one VISA call where there is VISA."""

@@ -16,6 +16,7 @@ from instruments import board_frames as frames
 from instruments.board_line import BoardLine, NoReplyError, Serial
 from instruments.clock import Clock
 from instruments.errors import InstrumentError, LimitError
+from instruments.link import Troubles, readable, reopen
 
 Dialect = Literal["auto", "published", "extended"]
 Mode = Literal["safe", "program", "compute"]
@@ -70,6 +71,7 @@ class Board:
             (smallest and largest value).
         dialect: "auto" asks the board on first need; a board that keeps silent is taken for published.
         retries: repetitions of an exchange that was lost or damaged.
+        troubles: told of repetitions.
 
     Raises (all methods):
         InstrumentError: the board is silent, unreadable or refuses.
@@ -83,10 +85,12 @@ class Board:
         gate: Callable[[str, float], None],
         dialect: Dialect = "auto",
         retries: int = 3,
+        troubles: Troubles | None = None,
     ) -> None:
         if dialect not in ("auto", "published", "extended"):
             raise InstrumentError(f"board: dialect is auto, published or extended, not {dialect!r}")
-        self._line = BoardLine(resource, retries)
+        troubles = troubles or Troubles()
+        self._line = BoardLine(resource, retries, lambda: reopen(resource, "board", clock, troubles), troubles)
         self._clock, self._gate = clock, gate
         self._dialect: Dialect = dialect
         self._selected: tuple[int, int, int] | None = None
@@ -129,8 +133,7 @@ class Board:
 
     def geometry(self) -> tuple[int, int, int]:
         """Arrays, rows, columns."""
-        arrays, rows, cols = (int(word) for word in self._ask("GEOM?", "tell its geometry").split())
-        return arrays, rows, cols
+        return _three(self._ask("GEOM?", "tell its geometry"), "GEOM?")
 
     # Modes and cells
 
@@ -141,9 +144,11 @@ class Board:
 
     def current_mode(self) -> tuple[Mode, str]:
         """Mode, and what brought the board there: "power-on", "host" or "watchdog"."""
-        mode, cause = self._ask("MODE?", "tell its mode").lower().split()
+        answer = self._ask("MODE?", "tell its mode")
         known: dict[str, Mode] = {"safe": "safe", "program": "program", "compute": "compute"}
-        return known[mode], cause
+        with readable("board, MODE?"):
+            mode, cause = answer.lower().split()
+            return known[mode], cause
 
     def select(self, array: int, row: int, col: int) -> None:
         """Connect one cell to the analyzer (programming mode). No traffic if it is selected already."""
@@ -162,14 +167,16 @@ class Board:
     def selection(self) -> tuple[int, int, int] | None:
         """The cell that the board says is selected."""
         answer = self._ask("SEL?", "tell a selection")
-        if answer == "NONE":
-            return None
-        array, row, col = (int(word) for word in answer.split())
-        return array, row, col
+        return None if answer == "NONE" else _three(answer, "SEL?")
+
+    def connected(self) -> tuple[Mode, tuple[int, int, int] | None]:
+        """Mode and cell, as the board says."""
+        mode, _ = self.current_mode()
+        return mode, self.selection() if mode == "program" else None
 
     def set_watchdog(self, seconds: float) -> None:
         """Make the board go to SAFE when it gets no frame for so long in programming mode (0.5..3600 s; 0: off)."""
-        self._watchdog = float(self._ask(f"WATCHDOG {seconds:.3f}", "watch its host"))
+        self._watchdog = _numbers(self._ask(f"WATCHDOG {seconds:.3f}", "watch its host"), 1)[0]
 
     def safe(self) -> None:
         """Stop a run, disconnect every cell; allowed at any time.
@@ -211,8 +218,8 @@ class Board:
         self._check("offset 2", second)
         if self.extended:
             self._exchange(f"OFFSET 1 {first:.6f}")
-            answer = self._exchange(f"OFFSET 2 {second:.6f}").split()
-            return float(answer[0]), float(answer[1])
+            answer = _numbers(self._exchange(f"OFFSET 2 {second:.6f}"), 2)
+            return answer[0], answer[1]
         steps = [round((volts + 0.5) * 100) for volts in (first, second)]
         if not all(0 <= step <= 99 for step in steps):
             raise LimitError("board: the published firmware trims from -0.5 V to 0.49 V; nothing was sent")
@@ -236,7 +243,7 @@ class Board:
         if name == "bias":
             self._check("bias", value)
         if self.extended:
-            return float(self._exchange(f"GAIN {name.upper()} {value:.6f}"))
+            return _numbers(self._exchange(f"GAIN {name.upper()} {value:.6f}"), 1)[0]
         if name == "bias":
             codes = {0.05: "0", 0.1: "1", 0.2: "2"}
             if value not in codes:
@@ -282,7 +289,7 @@ class Board:
 
     def set_analog(self, name: Analog, value: float) -> float:
         """Set a potentiometer: "rf1".."rf3" ohm, "out" V/V, "kx", "kn" 1/(V s), "kz" 1/s; returns the value set."""
-        return float(self._ask(f"ANALOG {name.upper()} {value:.6g}", "set potentiometers"))
+        return _numbers(self._ask(f"ANALOG {name.upper()} {value:.6g}", "set potentiometers"), 1)[0]
 
     def set_route(self, layer: int, array: int, rows: Sequence[int], columns: Sequence[int]) -> None:
         """Wire layer 1..3: its outputs at `rows`, its inputs (the bias last) at `columns` of an array."""
@@ -318,7 +325,9 @@ class Board:
         """
         wanted = ticks or self._table_ticks or frames.PUBLISHED_TICKS
         if self.extended:
-            wanted = int(self._exchange(f"RUN {wanted}"))
+            answer = self._exchange(f"RUN {wanted}")
+            with readable("board, RUN"):
+                wanted = int(answer)
             self._busy_until = self._clock.now() + wanted * frames.TICK_SECONDS
             return wanted
         if wanted != frames.PUBLISHED_TICKS:
@@ -331,8 +340,7 @@ class Board:
 
     def run_state(self) -> RunState:
         """Where the run is."""
-        phase, *numbers = self._ask("STATE?", "tell the state of a run").split()
-        return RunState(phase, *(int(number) for number in numbers))
+        return _run_state(self._ask("STATE?", "tell the state of a run"))
 
     def wait_done(self, margin: float = 2.0) -> RunState:
         """Wait until the run is over; published: for as long as it takes, the state is then an assumption.
@@ -359,8 +367,7 @@ class Board:
 
     def stop(self) -> RunState:
         """End a run with the next tick: the outputs go to 0 V."""
-        phase, *numbers = self._ask("STOP", "stop a run").split()
-        return RunState(phase, *(int(number) for number in numbers))
+        return _run_state(self._ask("STOP", "stop a run"))
 
     # The line
 
@@ -392,6 +399,26 @@ class Board:
     def _lapsed(self) -> bool:
         """Whether the board's watchdog may have run out since its last answer, and the cell be gone."""
         return self._watchdog > 0 and self._clock.now() - self._answered >= self._watchdog / 2
+
+
+def _three(answer: str, query: str) -> tuple[int, int, int]:
+    with readable(f"board, {query}"):
+        first, second, third = (int(word) for word in answer.split())
+        return first, second, third
+
+
+def _numbers(answer: str, count: int) -> list[float]:
+    with readable("board"):
+        values = [float(word) for word in answer.split()]
+        if len(values) != count or not np.all(np.isfinite(values)):
+            raise ValueError(repr(answer))
+        return values
+
+
+def _run_state(answer: str) -> RunState:
+    with readable("board, state of a run"):
+        phase, *numbers = answer.split()
+        return RunState(phase, *(int(number) for number in numbers))
 
 
 def _identity(answer: str) -> BoardIdentity:

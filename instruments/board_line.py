@@ -1,12 +1,13 @@
 """The board's serial line as its driver uses it: framed exchanges that are repeated until they succeed, plain lines.
 
 A frame may be repeated without harm, for the board answers a repeated sequence number from memory; a lost or damaged
-one costs a time-out and a repetition. A plain line has neither checksum nor number: its reply is compared.
+one costs a time-out and a repetition. A plain line has neither checksum nor number: its reply is compared. A connection
+that is lost is opened again.
 """
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -15,7 +16,8 @@ from pyvisa.constants import StatusCode
 from pyvisa.errors import VisaIOError
 
 from instruments import board_frames as frames
-from instruments.errors import InstrumentError, ModeError
+from instruments.errors import InstrumentError, LinkError, ModeError
+from instruments.link import Troubles, on_the_line
 
 
 class Serial(Protocol):
@@ -36,12 +38,24 @@ class Serial(Protocol):
         ...
 
 
-class NoReplyError(InstrumentError):
+class NoReplyError(LinkError):
     """No valid reply, however often the board was asked."""
 
 
 class _Damaged(Exception):
     """A reply is missing or unreadable."""
+
+
+_DAMAGE = (
+    StatusCode.error_timeout,
+    StatusCode.error_serial_framing,
+    StatusCode.error_serial_parity,
+    StatusCode.error_serial_overrun,
+)
+
+
+def _stay_lost() -> None:
+    raise LinkError("board: the connection is lost")
 
 
 class BoardLine:
@@ -50,9 +64,19 @@ class BoardLine:
     Args:
         resource: open pyvisa resource; its time-out is left alone, its read termination becomes LF.
         retries: repetitions of an exchange that was lost or damaged, >= 0.
+        reopen: opens a lost connection again, or raises LinkError.
+        troubles: told of repetitions.
     """
 
-    def __init__(self, resource: Serial, retries: int = 3) -> None:
+    def __init__(
+        self,
+        resource: Serial,
+        retries: int = 3,
+        reopen: Callable[[], None] = _stay_lost,
+        troubles: Troubles | None = None,
+    ) -> None:
+        self._reopen = reopen
+        self._troubles = troubles or Troubles()
         self._resource = resource
         self._attempts = retries + 1
         self._can_lock = True
@@ -80,15 +104,19 @@ class BoardLine:
 
     def _exchange(self, body: str, seq: int) -> str:
         request = frames.encode_frame(seq, body) + b"\r\n"
-        reason = ""
-        with self._locked():
-            for _ in range(self._attempts):
-                self._resource.write_raw(request)
-                try:
+        reason, verb = "", body.split()[0]
+        for attempt in range(self._attempts):
+            if attempt:
+                self._troubles.note(f"board: {verb} is sent again ({reason})")
+            try:
+                with self._locked():
+                    self._write(request)
                     return _judge(body, self._reply(seq))
-                except _Damaged as damage:
-                    reason = str(damage)
-        verb = body.split()[0]
+            except _Damaged as damage:
+                reason = str(damage)
+            except LinkError as lost:
+                reason = str(lost)
+                self._reopen()
         raise NoReplyError(
             f"board: no valid reply to {verb} in {self._attempts} attempts ({reason}); check power and cable"
         )
@@ -121,31 +149,44 @@ class BoardLine:
         reason = ""
         with self._locked():
             for _ in range(self._attempts if repeat else 1):
-                self._resource.write_raw(line.encode() + b"\r\n")
                 try:
+                    self._write(line.encode() + b"\r\n")
                     lines = [self._read_line() for _ in range(pattern.count(r"\n") + 1)]
                 except _Damaged as damage:
                     reason = str(damage)
                     continue
                 reply = b"\n".join(lines).decode("ascii", errors="replace")
                 match = re.fullmatch(pattern, reply)
-                if match and np.allclose([float(group) for group in match.groups()], values or [], rtol=0, atol=1e-5):
+                if match and _same(match.groups(), values or []):
                     return
                 reason = f"it answered {reply!r}"
         raise InstrumentError(f"board: {line} was not confirmed ({reason}); check power, cable and firmware")
 
+    def _write(self, message: bytes) -> None:
+        with self._transfer():
+            self._resource.write_raw(message)
+
     def _read_line(self) -> bytes:
-        try:
+        with self._transfer():
             return self._resource.read_raw().rstrip(b"\r\n")
-        except VisaIOError as error:
-            if error.error_code != StatusCode.error_timeout:
-                raise InstrumentError(f"board: {error.description}") from error
-            raise _Damaged("no answer in time") from None
+
+    @contextlib.contextmanager
+    def _transfer(self) -> Iterator[None]:
+        """A time-out or a spoilt character costs the exchange; anything else costs the connection."""
+        try:
+            with on_the_line("board"):
+                yield
+        except LinkError as error:
+            cause = error.__cause__
+            if isinstance(cause, VisaIOError) and cause.error_code in _DAMAGE:
+                timeout = cause.error_code == StatusCode.error_timeout
+                raise _Damaged("no answer in time" if timeout else "a character was spoilt") from None
+            raise
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         """The resource's lock around a query pair; a VISA library without locks has one session anyway."""
-        with contextlib.ExitStack() as stack:
+        with on_the_line("board"), contextlib.ExitStack() as stack:
             if self._can_lock:
                 try:
                     stack.enter_context(self._resource.lock_context())
@@ -153,9 +194,17 @@ class BoardLine:
                     self._can_lock = False
                 except VisaIOError as error:
                     if error.error_code != StatusCode.error_nonsupported_operation:
-                        raise InstrumentError(f"board: {error.description}") from error
+                        raise
                     self._can_lock = False
             yield
+
+
+def _same(groups: tuple[str, ...], values: list[float]) -> bool:
+    try:
+        found = [float(group) for group in groups]
+    except ValueError:  # digits and dots, but no number
+        return False
+    return len(found) == len(values) and np.allclose(found, values, rtol=0, atol=1e-5)
 
 
 def _judge(body: str, answer: str) -> str:

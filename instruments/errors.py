@@ -17,6 +17,17 @@ class InstrumentError(StationError):
     """An instrument is unreachable, silent, or reports an error."""
 
 
+class LinkError(InstrumentError):
+    """A reply is missing, unreadable or impossible, or the connection is lost.
+
+    Whatever was asked may be asked again, unless it was a pulse.
+    """
+
+
+class DoubtError(InstrumentError):
+    """A pulse was sent and not acknowledged: only reading the cell tells whether it came; never send it again."""
+
+
 class ModeError(StationError):
     """The board is in the wrong mode for what was asked (programming and computing exclude each other)."""
 

@@ -13,6 +13,8 @@ from typing import Any
 from instruments.errors import ConfigError, LimitError
 from instruments.quantity import si, to_si
 
+_LINES = ("bit_line", "source_line", "word_line")
+
 
 @dataclass(frozen=True)
 class Range:
@@ -58,6 +60,10 @@ class Limits:
             interval: Range = getattr(self, item.name)
             if interval.low > interval.high:
                 raise ConfigError(f"limits: {item.name} is empty: {interval.low:g}..{interval.high:g} {interval.unit}")
+        for name in (*_LINES, "board"):
+            a = getattr(self, name)
+            if not a.low <= 0 <= a.high:
+                raise ConfigError(f"limits: {name} {a.low:g}..{a.high:g} V must include 0 V, where outputs rest")
         for inner, outer in (("read", "bit_line"), ("compute", "bit_line")):
             a, b = getattr(self, inner), getattr(self, outer)
             if a.low < b.low or a.high > b.high:
@@ -67,7 +73,7 @@ class Limits:
 
     @classmethod
     def from_mapping(cls, data: Mapping[str, Any] | None) -> "Limits":
-        """Parse a `limits:` section: name: [low, high] or name: {low:, high:} with unit strings.
+        """Parse a `limits:` section: name: [low, high], unit strings or bare SI numbers.
 
         Raises:
             ConfigError: unknown name, not two quantities, or limits that contradict each other.
@@ -89,96 +95,167 @@ class Limits:
         return Limits(**{f.name: ranges.get(f.name, getattr(self, f.name)) for f in fields(self)})
 
 
-_LINES = ("bit_line", "source_line", "word_line")
-# Where the voltages (V) or currents (A) stand among a command's parameters, after the channel (parameter 0).
-_VOLTS: dict[str, tuple[int, ...]] = {
-    "DV": (2,), "TDV": (2,), "WV": (3, 4), "WSV": (2, 3), "PV": (2, 3), "PWV": (3, 4, 5), "MV": (2, 3), "LSV": (2, 3),
-    "LSSV": (2, 3), "BSV": (2, 3), "BSSV": (2, 3), "WNX": (4, 5), "QSV": (3, 4), "PTDV": (2, 3), "MCPNX": (4, 5),
+@dataclass(frozen=True)
+class _Drive:
+    """Where a command's levels and its compliance stand among its parameters; number 0 is the channel."""
+
+    levels: tuple[int, ...]
+    compliance: int
+
+
+_VOLTS = {
+    "DV": _Drive((2,), 3), "TDV": _Drive((2,), 3), "WV": _Drive((3, 4), 6), "WSV": _Drive((2, 3), 4),
+    "PV": _Drive((2, 3), 4), "PWV": _Drive((3, 4, 5), 7), "MV": _Drive((2, 3), 4),
 }  # fmt: skip
-_COMPLIANCE: dict[str, int] = {"DV": 3, "TDV": 3, "WV": 6, "WSV": 4, "PV": 4, "PWV": 7, "MV": 4}
-_AMPS: dict[str, tuple[int, ...]] = {
-    "DI": (2,), "TDI": (2,), "WI": (3, 4), "WSI": (2, 3), "PI": (2, 3), "PWI": (3, 4, 5), "MI": (2, 3), "LSI": (2, 3),
-    "BSI": (2, 3),
-}  # fmt: skip
-_COMMAND = re.compile(r"\s*([A-Za-z*]+\??)\s*(.*?)\s*$")
+_AMPS = {name[:-1] + "I": drive for name, drive in _VOLTS.items()}  # current sources are laid out alike
+# What puts out nothing but what passed the gate before, and the queries that stimulate nothing (so not *TST?, *CAL?,
+# DIAG?, CORR?, or CORRSER?, which can change the load behind the gate's back).
+_QUIET = """
+    *CLS *OPC *SRE *ESE AB BC FMT PAD TM TSC TSR TSQ WAT PA PAX OS OSX WS WSX TGP TGPC TGSI TGSO TGXO TGMO
+    CN CNX CL DZ RZ IN XE TI TV TIV TTI TTV TTIV MM WT WM MT ML MSC MCC AAD AIT AITM AV AZ CM CMM RI RV RM FL SSR
+    SPM SPRM SPPER SPUPD SRP SPP ODSW STGP ERMOD ERSSP FC IMP WTDCV
+    *IDN? *OPC? *OPT? *LRN? *STB? *SRE? *ESR? UNT? ERR? ERRX? EMG? LOP? NUB? WNU? AITM? SIM? SPRM? SPPER? SPM? SPV?
+    SPT? SER? SPST? ODSW? STGP? ALS? ERMOD? ERSSP?
+"""
+_HARMLESS = frozenset(_QUIET.split())
+_COMMAND = re.compile(r"(\*?[A-Za-z]+\??)\s*(.*)")
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_CHANNEL = re.compile(r"\d{1,4}", re.ASCII)
+_SPGU_OHM = 50.0
+_LEAST_LOAD, _MOST_LOAD = 0.1, 1e6
 
 
 @functools.lru_cache(maxsize=4096)  # a programming loop sends the same few messages thousands of times
 def _parse(message: str) -> tuple[tuple[str, tuple[str, ...], str], ...]:
     """(Upper-case header, parameters, text) of every command of a message."""
     parsed = []
-    for command in message.split(";"):
-        match = _COMMAND.match(command)
-        if match is not None and match[1]:
-            parameters = tuple(p.strip() for p in re.split(r"[,\s]+", match[2])) if match[2] else ()
-            parsed.append((match[1].upper(), parameters, command.strip()))
+    for part in re.split(r"[;\r\n]", message):
+        command = part.strip(" \t")
+        if not command:
+            continue
+        match = _COMMAND.fullmatch(command)
+        if match is None or not (command.isascii() and command.isprintable()):
+            raise LimitError(f"{command[:60]!r} is no command whose drive can be checked, so it was not sent")
+        parameters = tuple(p.strip() for p in match[2].split(",")) if match[2] else ()
+        parsed.append((match[1].upper(), parameters, command))
     return tuple(parsed)
+
+
+@dataclass(frozen=True)
+class _Generator:
+    """What an SPGU channel was told: its load (ohm, None if that isn't known) and each signal's levels (V)."""
+
+    load: float | None = None
+    levels: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 class FlexGate:
     """Checks FLEX messages against the limits of the lines that their channels are wired to.
 
+    A command passes if it is known to drive nothing, or if everything it would drive lies within the limits: voltages,
+    the voltage compliance of current sources (what they reach at an open end), current compliances, pulse widths. Any
+    other command is refused, so that one nobody thought of can't slip through (search, quasi-pulsed, multi-channel and
+    CMU sources, arbitrary waveforms, stored programs, channel translation).
+
+    The gate follows the SPGU's load setting (`SER`): into a cell, a channel told to expect R ohm delivers 1 + 50/R
+    times the voltage it was told, twice for the initial 50 ohm, and that is the voltage that counts. Before the first
+    `SER` or `*RST` the load is unknown and the channel may not be told a voltage.
+
+    It knows only what passed through it: what another program left set up in the instrument, it can't see.
+
     Args:
         limits: what the device stands.
         channels: channel number -> line name; channels that are not wired may not be driven at all.
-
-    The gate follows the SPGU's load setting (`SER`): into a cell, a channel left at its 50 ohm default delivers twice
-    the voltage it was told, and that is the voltage that counts.
     """
 
     def __init__(self, limits: Limits, channels: Mapping[int, str]) -> None:
         self.limits = limits
-        self.channels = dict(channels)
-        self._load: dict[int, float] = {}
+        self.channels = {_canonical(number): line for number, line in channels.items()}
+        self._told: dict[int, _Generator] = {}
 
     def __call__(self, message: str) -> None:
-        """Raise LimitError if any command of `message` would pass a limit; note load settings otherwise."""
-        loads = dict(self._load)
+        """Raise LimitError if any command of `message` would pass a limit; note SPGU settings otherwise."""
+        told = dict(self._told)
         for name, parameters, command in _parse(message):
-            if name == "*RST":
-                loads.clear()
-            else:
-                self._check(name, parameters, command, loads)
-        self._load = loads
+            if name not in _HARMLESS:
+                self._check(name, parameters, command, told)
+        self._told = told
 
-    def _check(self, name: str, parameters: Sequence[str], command: str, loads: dict[int, float]) -> None:
-        if name not in _VOLTS and name not in _AMPS and name not in ("SPV", "SER", "SPT", "ALW", "STGP"):
-            return
-        channel = int(self._number(parameters, 0, command))
-        if name == "SER":
-            loads[channel] = self._number(parameters, 1, command)
-            return
-        line = self.channels.get(channel, self.channels.get(channel // 100 if channel > 100 else channel))
-        if name == "SPT":
-            self.limits.pulse_width.check(self._number(parameters, 3, command), f"{command}: pulse width")
-            return
-        if name == "SPV":
-            # Into a high impedance a source of 50 ohm told to expect a load R delivers V (1 + 50/R).
-            gain = 1 + 50 / max(loads.get(channel, 50.0), 1e-3)
-            self._volts(
-                channel,
-                line,
-                [gain * self._number(parameters, i, command) for i in (2, 3) if i < len(parameters)],
-                command,
-            )
-        elif name in _VOLTS:
-            self._volts(
-                channel,
-                line,
-                [self._number(parameters, i, command) for i in _VOLTS[name] if i < len(parameters)],
-                command,
-            )
-            place = _COMPLIANCE.get(name, 99)
-            if place < len(parameters) and parameters[place]:
-                self.limits.compliance.check(abs(self._number(parameters, place, command)), f"{command}: compliance")
-        elif name in _AMPS:
-            for i in _AMPS[name]:
-                if i < len(parameters):
-                    self.limits.compliance.check(
-                        abs(self._number(parameters, i, command)), f"{command}: forced current"
+    def _check(self, name: str, parameters: Sequence[str], command: str, told: dict[int, _Generator]) -> None:
+        if name == "*RST":
+            told.clear()
+            told.update({channel: _Generator(_SPGU_OHM) for channel in self.channels})
+        elif name == "SIM" and parameters == ("0",):
+            pass  # pulse generator; 1 would play arbitrary waveforms
+        elif name == "PT":
+            self._width(_number(parameters, 1, command), command)
+        elif name == "SPT":
+            self._width(_number(parameters, 3, command), command)
+            for i in range(4, max(len(parameters), 5)):
+                self._width(max(_number(parameters, i, command), self.limits.pulse_width.low), command)
+        elif name in ("SPV", "SER"):
+            channel = _channel(parameters, command)
+            before = told.get(channel, _Generator())
+            if name == "SER":
+                load = _number(parameters, 1, command)
+                if not _LEAST_LOAD <= load <= _MOST_LOAD:
+                    raise LimitError(
+                        f"{command}: an SPGU takes loads of {_LEAST_LOAD:g} ohm to {_MOST_LOAD:g} ohm and would "
+                        "keep the one it has; nothing was sent"
                     )
+                after = _Generator(load, before.levels)
+            else:
+                levels = tuple(_number(parameters, i, command) for i in range(2, max(len(parameters), 3)))
+                after = _Generator(before.load, {**before.levels, parameters[1]: levels})
+            self._generator(channel, after, command)
+            told[channel] = after
+        elif name in _VOLTS:
+            drive = _VOLTS[name]
+            self._volts(_channel(parameters, command), [_number(parameters, i, command) for i in drive.levels], command)
+            if drive.compliance < len(parameters):
+                amps = abs(_number(parameters, drive.compliance, command))
+                self.limits.compliance.check(amps, f"{command}: compliance")
+        elif name in _AMPS:
+            self._current(_AMPS[name], parameters, command)
+        else:
+            raise LimitError(
+                f"{command}: {name} is not among the commands whose drive is checked against the limits, so it was not "
+                "sent; use DV, WV, PV, MV, SPV and their kin"
+            )
 
-    def _volts(self, channel: int, line: str | None, volts: list[float], command: str) -> None:
+    def _width(self, seconds: float, command: str) -> None:
+        self.limits.pulse_width.check(seconds, f"{command}: pulse width")
+
+    def _generator(self, channel: int, state: _Generator, command: str) -> None:
+        levels = [v for signal in state.levels.values() for v in signal]
+        if state.load is None:
+            if any(levels) and channel in self.channels:
+                raise LimitError(
+                    f"{command}: what channel {channel} would deliver depends on its load setting, which is unknown; "
+                    f"nothing was sent. Send SER {channel},1000000 first (a cell is a high impedance)"
+                )
+            gain = 1.0
+        else:
+            # Into a high impedance a source of 50 ohm told to expect a load R delivers V (1 + 50/R).
+            gain = 1 + _SPGU_OHM / state.load
+        self._volts(channel, [gain * v for v in levels], command)
+
+    def _current(self, drive: _Drive, parameters: Sequence[str], command: str) -> None:
+        channel = _channel(parameters, command)
+        levels = [_number(parameters, i, command) for i in drive.levels]
+        for amps in levels:
+            self.limits.compliance.check(abs(amps), f"{command}: forced current")
+        if drive.compliance >= len(parameters):
+            raise LimitError(f"{command}: a current source needs its voltage compliance stated; nothing was sent")
+        reach = abs(_number(parameters, drive.compliance, command))
+        # At an open end (a cell that has just been reset) a current source goes to its voltage compliance.
+        signs = {-1.0 if amps < 0 else 1.0 for amps in levels}
+        if parameters[drive.compliance + 1 : drive.compliance + 2] == ("1",):  # the polarity is set by hand
+            signs = {-1.0, 1.0}
+        self._volts(channel, [sign * reach for sign in signs], command)
+
+    def _volts(self, channel: int, volts: Sequence[float], command: str) -> None:
+        line = self.channels.get(channel)
         if line is None:
             if any(v != 0 for v in volts):
                 raise LimitError(
@@ -190,11 +267,19 @@ class FlexGate:
         for value in volts:
             interval.check(value, f"{command}: {line.replace('_', ' ')}")
 
-    @staticmethod
-    def _number(parameters: Sequence[str], place: int, command: str) -> float:
-        try:
-            return float(parameters[place])
-        except (IndexError, ValueError):
-            raise LimitError(
-                f"{command}: can't tell what this would drive, so it was not sent; check its parameters"
-            ) from None
+
+def _canonical(number: int) -> int:
+    """One number for a channel that has two: slot n is n01."""
+    return number if number > 10 else number * 100 + 1
+
+
+def _channel(parameters: Sequence[str], command: str) -> int:
+    if not parameters or _CHANNEL.fullmatch(parameters[0]) is None:
+        raise LimitError(f"{command}: can't tell which channel this would drive, so it was not sent")
+    return _canonical(int(parameters[0]))
+
+
+def _number(parameters: Sequence[str], place: int, command: str) -> float:
+    if place >= len(parameters) or _NUMBER.fullmatch(parameters[place]) is None:
+        raise LimitError(f"{command}: can't tell what this would drive, so it was not sent; check its parameters")
+    return float(parameters[place])

@@ -2,6 +2,7 @@
 
 import functools
 import math
+import re
 from typing import Any
 
 import pint
@@ -15,12 +16,17 @@ def _registry() -> "pint.UnitRegistry[float]":
     return pint.UnitRegistry(cache_folder=None)
 
 
-@functools.lru_cache(maxsize=4096)
-def to_si(text: str | float, unit: str, *, what: str = "value") -> float:
+# A number and a unit: pint alone would also take "1,5 V" (as 15 V), sums, dates, and a unit without a number.
+_QUANTITY = re.compile(
+    r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?(?:inf|nan))\s*([A-Za-zµμΩ%][A-Za-zµμΩ%/*^ ]*)?"
+)
+
+
+def to_si(text: object, unit: str, *, what: str = "value") -> float:
     """A quantity in SI.
 
     Args:
-        text: "20 uS", "1e-3 A", or a bare number, which is taken to be in `unit`.
+        text: "20 uS", "1e-3 A", or a bare number (also as a string), which is taken to be in `unit`.
         unit: SI unit symbol that the quantity must be compatible with ("S", "V", "A", "s", "J", "ohm", "Hz").
         what: name of the quantity, for the error.
 
@@ -30,14 +36,26 @@ def to_si(text: str | float, unit: str, *, what: str = "value") -> float:
     try:
         if isinstance(text, (int, float)) and not isinstance(text, bool):
             value = float(text)
+        elif isinstance(text, str):
+            value = _parsed(text.strip(), unit)
         else:
-            quantity: Any = _registry().Quantity(str(text).strip())
-            value = float(quantity.magnitude if quantity.unitless else quantity.to(unit).magnitude)
+            raise ValueError
     except Exception as error:  # pint raises a family that has no common parent but Exception
-        raise ConfigError(f"{what}: {text!r} is not a quantity in {unit}; write for example '{1} {unit}'") from error
+        raise ConfigError(f"{what}: {text!r} is not a quantity in {unit}; write for example '1 {unit}'") from error
     if not math.isfinite(value):
         raise ConfigError(f"{what}: {text!r} is not finite; write a number with a unit, for example '1 {unit}'")
     return value
+
+
+@functools.lru_cache(maxsize=4096)
+def _parsed(text: str, unit: str) -> float:
+    match = _QUANTITY.fullmatch(text)
+    if match is None:
+        raise ValueError
+    if match[2] is None:
+        return float(match[1])
+    quantity: Any = _registry().Quantity(float(match[1]), match[2].strip())
+    return float(quantity.to(unit).magnitude)
 
 
 _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "u"), (1e-9, "n"), (1e-12, "p"))

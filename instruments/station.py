@@ -1,10 +1,11 @@
 """A station: the instruments that a station file names, opened, identified, and left safe whatever happens."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, NamedTuple
+from urllib.parse import quote
 
 import pyvisa
 from pymeasure.adapters import VISAAdapter
@@ -13,10 +14,17 @@ import sim_configs
 from instruments.array import CellArray, Lines
 from instruments.b1500a import B1500A
 from instruments.board import Board
-from instruments.clock import Clock, WallClock
+from instruments.clock import Clock, WallClock, wall_time
 from instruments.errors import ConfigError, InstrumentError, StationError
+from instruments.infiniivision import InfiniiVision
 from instruments.limits import FlexGate
+from instruments.link import Troubles
+from instruments.oscilloscope import Oscilloscope
 from instruments.station_file import InstrumentEntry, StationFile
+from instruments.tektronix_mso import TektronixMSO
+
+SCOPES = {"infiniivision": InfiniiVision, "tektronix_mso": TektronixMSO}
+"""Oscilloscope drivers by name."""
 
 
 class Identity(NamedTuple):
@@ -34,8 +42,11 @@ class Station:
     Attributes:
         file: the station file.
         clock: the bench's virtual clock, or the wall's.
+        wall_time: gives the date and time of day as the laboratory's computer has it, for records only.
+        troubles: what went wrong on the lines and was mended.
         analyzer, board: drivers.
         array: cells behind them.
+        scopes: oscilloscopes by role ("oscilloscope", "oscilloscope_2", ...).
         identities: what each instrument answered to being asked who it is.
     """
 
@@ -43,6 +54,8 @@ class Station:
         self.file = file
         self._manager = manager
         self.clock: Clock = getattr(manager.visalib, "clock", None) or WallClock()
+        self.wall_time: Callable[[], str] = getattr(manager.visalib, "wall_time", wall_time)
+        self.troubles = Troubles()
         self.identities: list[Identity] = []
         self.left_safe: bool | None = None
         self._gate = FlexGate(file.limits, file.channels())
@@ -53,13 +66,25 @@ class Station:
             raise ConfigError(f"instruments.board: driver {board.driver!r} is unknown; known: board")
         self.analyzer = self._open_analyzer(analyzer)
         self.board = self._open_board(board)
+        self.scopes = {
+            role: self._open_scope(entry)
+            for role, entry in file.instruments.items()
+            if role == "oscilloscope" or role.startswith("oscilloscope_")
+        }
         lines = Lines(file.lines["bit_line"], file.lines["source_line"], file.lines["word_line"])
-        self.array = CellArray(self.analyzer, self.board, lines, file.limits, file.read, self.clock)
+        self.array = CellArray(
+            self.analyzer, self.board, lines, file.limits, file.read, self.clock, self.troubles
+        )
 
     @property
     def world(self) -> Literal["real", "simulated"]:
         """Whether the instruments are real; what every record made here is marked with."""
         return self.file.world
+
+    @property
+    def scope(self) -> Oscilloscope | None:
+        """The oscilloscope of role "oscilloscope", if the station has one."""
+        return self.scopes.get("oscilloscope")
 
     @property
     def bench(self) -> Any:
@@ -72,7 +97,8 @@ class Station:
 
         Args:
             file: the station.
-            twin: for a twin, parameters of its bench that override the file's: `dir`, `seed`, `preset`, `fresh`.
+            twin: for a twin, parameters of its bench that override the file's: `dir`, `seed`, `preset`, `fresh`,
+                `faults`, `faults_seed`.
 
         Raises:
             InstrumentError: an instrument is unreachable or does not answer; the ones already open are closed.
@@ -92,20 +118,24 @@ class Station:
             raise ConfigError(f"station {file.name}: VISA library {file.visa!r} can't be opened: {error}") from error
         try:
             station = cls(file, manager)
-        except BaseException:
-            manager.close()
-            raise
-        try:
             station._identify()
         except BaseException:
-            station.close()
+            # Nothing was driven yet, and whoever answered wrongly is not to be sent more.
+            manager.close()
             raise
         return station
 
     def safe(self) -> None:
         """Outputs at 0 V and open, board disconnected."""
         self.left_safe = False
-        self.array.safe()
+        try:
+            self.array.safe()
+            for scope in self.scopes.values():
+                scope.safe()  # it drives nothing and can wait, time-outs and all, until the outputs are off
+        except (KeyboardInterrupt, SystemExit):
+            self.array.safe()  # a second Ctrl-C must not leave outputs on
+            self.left_safe = True
+            raise
         self.left_safe = True
 
     def close(self) -> None:
@@ -138,22 +168,37 @@ class Station:
             adapter = VISAAdapter(
                 entry.resource, visa_library=self._manager.visalib, timeout=round(entry.timeout * 1000)
             )
-        return B1500A(adapter, clock=self.clock, gate=self._gate, ports=ports)
+        return B1500A(adapter, clock=self.clock, gate=self._gate, ports=ports, troubles=self.troubles)
 
     def _open_board(self, entry: InstrumentEntry) -> Board:
         with _reachable(entry):
             resource: Any = self._manager.open_resource(entry.resource, timeout=round(entry.timeout * 1000))
-        return Board(resource, clock=self.clock, gate=self._board_gate, **_board_options(entry.options))
+        options = _board_options(entry.options)
+        return Board(resource, clock=self.clock, gate=self._board_gate, troubles=self.troubles, **options)
+
+    def _open_scope(self, entry: InstrumentEntry) -> Oscilloscope:
+        if entry.driver not in SCOPES:
+            raise ConfigError(f"instruments.{entry.role}: driver {entry.driver!r} is unknown; known: {', '.join(SCOPES)}")
+        with _reachable(entry):
+            resource: Any = self._manager.open_resource(entry.resource, timeout=round(entry.timeout * 1000))
+        return SCOPES[entry.driver](resource, self.clock)
 
     def _board_gate(self, name: str, volts: float) -> None:
         self.file.limits.board.check(volts, f"board, {name}")
 
     def _identify(self) -> None:
-        for role, device in (("analyzer", self.analyzer), ("board", self.board)):
+        for role, device in (("analyzer", self.analyzer), ("board", self.board), *self.scopes.items()):
             entry = self.file.instruments[role]
             with _reachable(entry):
                 idn = device.identify()
             self.identities.append(Identity(role, entry.driver, entry.resource, idn))
+        if self.board.extended:
+            found = self.board.geometry()
+            if any(asked > there for asked, there in zip(self.file.shape, found, strict=True)):
+                raise ConfigError(
+                    f"station {self.file.name}: array: (arrays, rows, cols) are {self.file.shape}, "
+                    f"but the board reports {found}"
+                )
 
 
 @contextlib.contextmanager
@@ -176,7 +221,9 @@ def _library(file: StationFile, params: Mapping[str, str]) -> str:
     path = beside if beside.is_file() else sim_configs.find(Path(name))
     if not path.is_file():
         raise ConfigError(f"station {file.name}: simulated bench {name!r} not found beside {file.path}")
-    query = "&".join(f"{k}={v}" for k, v in sorted(params.items()))
+    if "?" in str(path):
+        raise ConfigError(f"station {file.name}: a bench file can't lie in a folder with a '?' in its name: {path}")
+    query = "&".join(f"{k}={quote(v, safe='/')}" for k, v in sorted(params.items()))
     return f"{path}{'?' + query if query else ''}{at}{backend}"
 
 

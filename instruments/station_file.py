@@ -1,7 +1,7 @@
 """The one YAML file that describes a bench: instruments, resources, wiring, limits, and whether it is real."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -9,12 +9,18 @@ from typing import Any, Literal, cast
 import yaml
 
 import sim_configs
-from instruments.errors import ConfigError
+from instruments.errors import ConfigError, StationError
 from instruments.limits import Limits
 from instruments.quantity import to_si
 
 _MAX_BYTES = 1 << 20
 _LINES = ("bit_line", "source_line", "word_line")
+_NUMBERS = {"smu": range(1, 11), "pgu": [100 * s + n for s in range(1, 11) for n in (1, 2)], "selector": range(4)}
+_NUMBERS_TEXT = {
+    "smu": "SMUs are 1..10, their slots",
+    "pgu": "SPGU channels are a slot and 01 or 02, such as 601",
+    "selector": "selector ports are 0..3",
+}
 
 
 @dataclass(frozen=True)
@@ -101,21 +107,26 @@ class StationFile:
         Raises:
             ConfigError: missing, too large, not YAML, or something in it unknown or contradictory.
         """
-        path = sim_configs.find(name)
-        if not path.is_file():
-            raise ConfigError(f"station file {name} not found; packaged stations: {', '.join(_packaged())}")
-        if path.stat().st_size > _MAX_BYTES:
-            raise ConfigError(f"station file {path} is larger than 1 MiB; that is no station file")
+        path = Path(name)
         try:
+            path = sim_configs.find(name)
+            if not path.is_file():
+                raise ConfigError(f"station file {name} not found; packaged stations: {', '.join(_packaged())}")
+            if path.stat().st_size > _MAX_BYTES:
+                raise ConfigError(f"station file {path} is larger than 1 MiB; that is no station file")
             text = path.read_text(encoding="utf-8")
-            data = yaml.safe_load(text)
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            data = yaml.load(text, _StrictLoader)  # a safe loader
+        except RecursionError as error:
+            raise ConfigError(f"station file {path} is not YAML for a station: nested too deeply") from error
+        except (yaml.YAMLError, ValueError) as error:  # dates and huge numbers raise plain ValueErrors
             raise ConfigError(f"station file {path} is not YAML: {' '.join(str(error).split())}") from error
+        except (OSError, RuntimeError) as error:
+            raise ConfigError(f"station file {path} can't be read: {error}") from error
         if not isinstance(data, dict) or not isinstance(data.get("station"), dict):
             raise ConfigError(f"station file {path} must have a `station:` mapping at its top")
         try:
             return cls._parse(data, text, path)
-        except ConfigError as error:
+        except StationError as error:
             raise ConfigError(f"station file {path}: {error}") from error
 
     @classmethod
@@ -123,7 +134,10 @@ class StationFile:
         unknown = set(data) - {"station", "instruments", "wiring", "limits", "read", "array", "twin"}
         if unknown:
             raise ConfigError(f"unknown section {sorted(map(str, unknown))[0]!r}")
-        station = data["station"]
+        station = _mapping(data, "station", ("name", "world", "visa"))
+        name = str(station.get("name", path.stem))
+        if not re.fullmatch(r"\w[\w .-]{0,63}", name):
+            raise ConfigError(f"station.name: {name[:80]!r} must be up to 64 letters, digits and . _ - characters")
         world, visa = str(station.get("world", "")), str(station.get("visa", ""))
         if world not in ("real", "simulated"):
             raise ConfigError(f"station.world must be `real` or `simulated`, not {world!r}")
@@ -135,20 +149,22 @@ class StationFile:
         for role in ("analyzer", "board"):
             if role not in instruments:
                 raise ConfigError(f"instruments: no {role}; name its driver and resource")
-        lines = {line: _line(line, _mapping(data, "wiring").get(line)) for line in _LINES}
+        wiring = _mapping(data, "wiring", _LINES)
+        lines = {line: _line(line, wiring.get(line)) for line in _LINES}
         _refuse_shared(lines)
         limits = Limits.from_mapping(_mapping(data, "limits"))
         read = _read(_mapping(data, "read"))
         limits.read.check(read.volts, "read.volts")
         limits.word_line.check(read.gate, "read.gate")
         limits.compliance.check(read.compliance, "read.compliance")
-        array = _mapping(data, "array")
+        array = _mapping(data, "array", ("arrays", "rows", "cols", "chip"))
         shape = tuple(_whole(array, key, default) for key, default in (("arrays", 1), ("rows", 32), ("cols", 32)))
-        twin = {str(k): str(v) for k, v in _mapping(data, "twin").items()}
+        section = _mapping(data, "twin", ("dir", "seed", "preset", "fresh", "name", "faults", "faults_seed"))
+        twin = {k: _text(f"twin.{k}", v) for k, v in section.items() if v is not None}
         if twin and world == "real":
             raise ConfigError("a real station has no `twin:` section")
         return cls(
-            str(station.get("name", path.stem)), cast(Literal["real", "simulated"], world), visa, instruments, lines, limits, read,
+            name, cast(Literal["real", "simulated"], world), visa, instruments, lines, limits, read,
             (shape[0], shape[1], shape[2]), str(array.get("chip", "unnamed")), twin, text, path,
         )  # fmt: skip
 
@@ -157,11 +173,40 @@ def _packaged() -> list[str]:
     return sorted(f"sim_configs/{p.name}" for p in sim_configs.path("x").parent.glob("station-*.yaml"))
 
 
-def _mapping(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    value = data.get(key) or {}
+class _StrictLoader(yaml.SafeLoader):
+    """YAML as a safe loader reads it, but a key that comes twice is a mistake, not a correction."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            if (key.tag, key.value) in seen:
+                where = f"line {key.start_mark.line + 1}"
+                raise yaml.constructor.ConstructorError(None, None, f"{where}: {key.value!r} is given twice")
+            seen.add((key.tag, key.value))
+        return super().construct_mapping(node, deep)
+
+
+def _mapping(data: Mapping[str, Any], key: str, known: Collection[str] | None = None) -> Mapping[str, Any]:
+    value = data.get(key)
+    if value is None:
+        return {}
     if not isinstance(value, dict):
         raise ConfigError(f"{key}: must be a mapping, not {type(value).__name__}")
+    unknown = set() if known is None else set(value) - set(known)
+    if unknown:
+        allowed = ", ".join(known or ())
+        raise ConfigError(f"{key}: unknown key {sorted(map(str, unknown))[0]!r}; allowed: {allowed}")
     return value
+
+
+def _text(what: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return "1" if value else "0"
+    if not isinstance(value, (str, int)):
+        raise ConfigError(f"{what}: {value!r} must be a text or a whole number")
+    return str(value)
 
 
 def _instrument(role: str, entry: Any) -> InstrumentEntry:
@@ -175,9 +220,8 @@ def _instrument(role: str, entry: Any) -> InstrumentEntry:
     timeout = to_si(entry.get("timeout", "10 s"), "s", what=f"instruments.{role}.timeout")
     if not 1e-3 <= timeout <= 3600:
         raise ConfigError(f"instruments.{role}.timeout must be 1 ms..1 h")
-    return InstrumentEntry(
-        role, str(entry["driver"]), str(entry["resource"]), timeout, dict(entry.get("options") or {})
-    )
+    options = _mapping(entry, "options")
+    return InstrumentEntry(str(role), str(entry["driver"]), str(entry["resource"]), timeout, dict(options))
 
 
 def _line(name: str, entry: Any) -> Line:
@@ -185,8 +229,10 @@ def _line(name: str, entry: Any) -> Line:
         raise ConfigError(f"wiring.{name}: give it `smu`, `pgu` and `selector` channel numbers")
     values = {}
     for key, value in entry.items():
-        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 1002:
-            raise ConfigError(f"wiring.{name}.{key}: {value!r} is no channel number")
+        if value is None:
+            continue
+        if not isinstance(value, int) or isinstance(value, bool) or value not in _NUMBERS[key]:
+            raise ConfigError(f"wiring.{name}.{key}: {value!r} is no {key} number; {_NUMBERS_TEXT[key]}")
         values[key] = value
     line = Line(**values)
     if line.smu is None and line.pgu is None:
@@ -214,11 +260,13 @@ def _read(data: Mapping[str, Any]) -> ReadSettings:
         if key in units:
             values[key] = to_si(value, units[key], what=f"read.{key}")
         elif (key == "adc" and value in ("plc", "high-speed")) or (
-            key == "averaging" and isinstance(value, int) and 1 <= value <= 1023
+            key == "averaging" and isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 1023
         ):
             values[key] = value
-        else:
+        elif key in ("adc", "averaging"):
             raise ConfigError(f"read.{key}: {value!r} is not allowed; adc is plc or high-speed, averaging 1..1023")
+        else:
+            raise ConfigError(f"read: unknown key {key!r}; allowed: {', '.join((*units, 'adc', 'averaging'))}")
     settings = ReadSettings(**values)
     if settings.adc == "plc" and settings.averaging > 100:
         raise ConfigError(
@@ -226,6 +274,10 @@ def _read(data: Mapping[str, Any]) -> ReadSettings:
         )
     if settings.volts == 0:
         raise ConfigError("read.volts: nothing can be read at 0 V; write for example 0.2 V")
+    if settings.compliance <= 0:
+        raise ConfigError("read.compliance: must be more than 0 A; write for example 100 uA")
+    if not 0.016 <= settings.line_period <= 0.021:
+        raise ConfigError("read.line_period: mains have 20 ms (50 Hz) or 16.7 ms (60 Hz)")
     return settings
 
 

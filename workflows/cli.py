@@ -3,7 +3,6 @@
 import os
 import shlex
 import sys
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +12,7 @@ import typer
 from workflows.flows.environment import prepare, state_folder
 
 if TYPE_CHECKING:
+    from workflows.console import StopOnSignal
     from workflows.procedures.jobs import ProgramJob, ProgramOptions
 
 app = typer.Typer(
@@ -29,26 +29,40 @@ RunsOption = Annotated[str, typer.Option("--runs", help="Folder that runs are ke
 
 def main() -> None:
     """Entry point: errors that a person can mend are one sentence and exit code 2."""
-    from workflows.console import errors
+    code = _run()
+    prefect = sys.modules.get("workflows.flows.server")
+    if prefect is not None and not prefect.settled():
+        # Prefect would try each event it could not hand over for seconds, for minutes in all, before it let us go.
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+def _run() -> int:
+    from workflows.console import say
     from workflows.errors import USER_ERRORS, Interrupted
 
     try:
         app(standalone_mode=True)
-    except Interrupted as error:
-        errors.print(f"interrupted: {error}", style="yellow", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(130)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except (Interrupted, KeyboardInterrupt) as error:
+        say(f"interrupted: {error}" if str(error) else "interrupted", "yellow")
+        code, notes = 130, getattr(error, "__notes__", [])
     except USER_ERRORS as error:
-        errors.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        for note in getattr(error, "__notes__", []):
-            errors.print(f"also: {note}", style="red", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        errors.print("interrupted", style="yellow")
-        sys.exit(130)
+        say(f"error: {error}", "red")
+        code, notes = 2, getattr(error, "__notes__", [])
+    else:
+        return 0
+    for note in notes:
+        say(f"also: {note}", "red")
+    return code
 
 
 @app.command()
 def program(
+    ctx: typer.Context,
     pattern: Annotated[str, typer.Option(help="moon-star, or a .npy or .csv file of conductances in S.")] = "moon-star",
     station: StationOption = "station-twin.yaml",
     array: Annotated[int, typer.Option(help="Array number on the board.")] = 0,
@@ -72,6 +86,8 @@ def program(
     from instruments.quantity import to_si
     from workflows.procedures.jobs import ProgramJob, ProgramOptions
 
+    if resume:
+        _refuse_with_resume(ctx)
     options = ProgramOptions(
         pattern=pattern, station=station, array=array, window=to_si(window, "S", what="--window"), verify=verify,
         budget=budget, settle_rows=settle_rows, algorithm=algorithm, adc=adc, runs=runs, run_id=run_id,
@@ -138,6 +154,19 @@ def station_check(
             console.print(f"  {identity.role}: {identity.idn}  ({identity.resource})", highlight=False)
 
 
+def _refuse_with_resume(ctx: typer.Context) -> None:
+    """A resumed run goes on as it began; what would change that is refused rather than passed over."""
+    from workflows.errors import RequestError
+
+    allowed = ("resume", "runs", "bench", "operator", "direct")
+    for name in ctx.params:
+        source = ctx.get_parameter_source(name)
+        if name not in allowed and source is not None and source.name == "COMMANDLINE":
+            raise RequestError(
+                f"--{name.replace('_', '-')} can't be given with --resume: a resumed run goes on with what its record says"
+            )
+
+
 def _bench(given: str, station: str, resume: str) -> str:
     """A twin keeps its chips between commands, unless told not to."""
     if given == "none":
@@ -147,42 +176,73 @@ def _bench(given: str, station: str, resume: str) -> str:
     from instruments.station_file import StationFile
 
     file = StationFile.load(station)
-    return str(state_folder() / "benches" / file.name) if file.simulated else ""
+    if not file.simulated:
+        return ""
+    return file.twin.get("dir") or str(state_folder() / "benches" / file.name)
 
 
 def _program(job: "ProgramJob", options: "ProgramOptions", direct: bool) -> None:
     from instruments.clock import stopwatch
     from workflows.console import StopOnSignal, console, progress_bar
+    from workflows.errors import Interrupted
 
-    console.print(f"station {job.station.name} ([bold]{job.station.world}[/]), run {job.folder}")
+    console.print(f"station {job.station.name} ([bold]{job.station.world}[/]), run {job.folder}", soft_wrap=True)
     started = stopwatch()
-    with StopOnSignal() as stop:
-        if direct:
-            with progress_bar() as listen:
-                job.run(stop=stop, listener=listen)
-        else:
-            _as_flow(job, options, stop)
+    try:
+        with StopOnSignal().listening() as stop:
+            if direct:
+                with progress_bar() as listen:
+                    job.run(stop=stop, listener=listen)
+            else:
+                _as_flow(job, options, stop)
+    except (Interrupted, KeyboardInterrupt) as error:
+        if not (job.folder / "journal.jsonl").is_file():
+            raise Interrupted("stopped before anything was driven") from error
+        told = Interrupted(f"go on with: ohmflow program --resume {shlex.quote(str(job.folder))}")
+        for note in getattr(error, "__notes__", []):
+            told.add_note(note)
+        raise told from error
     _report(job.folder, stopwatch() - started)
 
 
-def _as_flow(job: "ProgramJob", options: "ProgramOptions", stop: Callable[[], bool]) -> None:
+def _as_flow(job: "ProgramJob", options: "ProgramOptions", stop: "StopOnSignal") -> None:
     """Run the job as a Prefect flow, on the user's server or on one of our own."""
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")  # the run's own records say what went wrong
+    for name in ("PREFECT_LOGGING_LEVEL", "PREFECT_LOGGING_INTERNAL_LEVEL"):
+        os.environ.setdefault(name, "CRITICAL")  # the run's own records say what went wrong
     prepare()
-    from workflows.console import console, progress_bar
-    from workflows.flows.server import server
+    from workflows.console import console, progress_bar, say
+    from workflows.errors import Interrupted
+    from workflows.flows.server import check_server, server
 
     with server(Path(os.environ["PREFECT_HOME"])) as local:
-        if local is not None:
-            with console.status("starting Prefect's server (a while longer the first time) ..."):
-                os.environ["PREFECT_API_URL"] = local.wait()
-        from workflows.flows.program import WATCH, program_array
+        with console.status("starting Prefect's server (a while longer the first time) ..."):
+            if local is not None:
+                os.environ["PREFECT_API_URL"] = local.url
+            from prefect.exceptions import TerminationSignal
 
+            from workflows.flows.program import Watch, program_array
+
+            if local is not None:
+                local.wait(stop)
+            else:
+                check_server(os.environ["PREFECT_API_URL"])
         with progress_bar() as listen:
-            WATCH.stop, WATCH.listener = stop, listen
+            watch = Watch(stop=stop, listener=listen, signals=stop.listening)
             # The folder's name was chosen when the job was checked; the flow must use the same.
             parameters = {**asdict(options), "run_id": "" if options.resume else job.folder.name}
-            program_array(**parameters)
+            try:
+                with watch.installed():
+                    program_array(**parameters)
+            except TerminationSignal as error:  # Prefect's way of telling SIGTERM, before or after the work itself
+                raise Interrupted("stopped on request") from error
+            except Exception as error:
+                # What ended the work counts; Prefect may have come upon troubles of its own on top of it.
+                if watch.error is not None:
+                    raise watch.error from None
+                if not watch.finished:
+                    raise
+                said = " ".join(str(error).split()) or type(error).__name__
+                say(f"Prefect lost sight of the run, which completed all the same: {said}", "yellow")
 
 
 def _report(folder: Path, wall: float | None) -> None:

@@ -1,6 +1,7 @@
 """What a person sees in the terminal: progress while a run goes on, and its closing table."""
 
 import contextlib
+import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
@@ -8,7 +9,6 @@ from types import FrameType
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     SpinnerColumn,
     TextColumn,
@@ -28,24 +28,27 @@ errors = Console(stderr=True)
 def progress_bar() -> Iterator[Callable[[Job], None]]:
     """A bar with cells done, yield so far, pulses and time left; gives the listener to hand to a procedure."""
     columns = (
-        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=28), MofNCompleteColumn(), TextColumn("cells"),
+        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=20), TextColumn("{task.fields[cells]}"),
         TextColumn("[cyan]{task.fields[yield_]}"), TextColumn("{task.fields[pulses]}"), TimeElapsedColumn(),
         TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
     with Progress(*columns, console=console, transient=False) as bar:
-        task = bar.add_task("reading the array", total=None, yield_="", pulses="")
+        task = bar.add_task("opening the station", total=None, cells="", yield_="", pulses="")
 
         def listen(job: Job) -> None:
-            share = f"{job.inside / job.done:.1%} inside" if job.done else ""
-            name = "programming" if job.pulses or job.done else "reading the array"
-            if job.done == job.cells:
-                name = "reading it back"
             bar.update(
-                task, description=name, total=job.cells, completed=job.done, yield_=share, pulses=f"{job.pulses} pulses"
-            )
+                task, description=job.phase or "opening the station", total=job.work, completed=job.worked,
+                cells=f"{job.done}/{job.cells} cells", yield_=f"{job.inside / job.done:.1%} inside" if job.done else "",
+                pulses=f"{job.pulses} pulses" if job.pulses else "",
+            )  # fmt: skip
 
         yield listen
         bar.update(task, description="done")
+
+
+def say(text: str, style: str) -> None:
+    """One line on stderr, whatever is in it."""
+    errors.print(" ".join(text.split()), style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def closing_table(title: str, rows: Sequence[Row]) -> None:
@@ -65,29 +68,45 @@ def closing_table(title: str, rows: Sequence[Row]) -> None:
     console.print(table)
 
 
+def _say_at_once(text: str) -> None:
+    # Not through a buffered stream: the signal may have come in the middle of a write to it.
+    with contextlib.suppress(OSError):
+        os.write(2, f"\n{text}\n".encode())
+
+
 class StopOnSignal:
-    """The first Ctrl-C or SIGTERM asks the run to stop between two pulses; a second Ctrl-C stops it where it is."""
+    """The first Ctrl-C or SIGTERM asks the run to stop between two pulses; a second Ctrl-C stops it where it is.
+
+    Once the run knows, whichever way, further signals change nothing: outputs are being made safe, and that must not be
+    cut short by an impatient finger.
+    """
 
     def __init__(self) -> None:
         self.asked = False
-        self._previous: dict[int, object] = {}
+        self._known = False
 
     def __call__(self) -> bool:
-        """Whether a stop has been asked for."""
+        """Whether a stop has been asked for; whoever asks will stop."""
+        self._known = self._known or self.asked
         return self.asked
 
-    def __enter__(self) -> "StopOnSignal":
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._previous[number] = signal.signal(number, self._handle)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]  # what signal() gave us
+    @contextlib.contextmanager
+    def listening(self) -> Iterator["StopOnSignal"]:
+        """Handle the signals in a block, whoever handled them before; may be nested."""
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        previous = [signal.signal(number, self._handle) for number in numbers]
+        try:
+            yield self
+        finally:
+            for number, handler in zip(numbers, previous, strict=True):
+                signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.asked and number == signal.SIGINT:
-            raise KeyboardInterrupt
         if not self.asked:
-            errors.print("\nstopping after this pulse; outputs will be made safe ...")
-        self.asked = True
+            self.asked = True
+            _say_at_once("stopping after this pulse; outputs will be made safe ...")
+        elif self._known:
+            _say_at_once("already stopping; outputs are being made safe ...")
+        elif number == signal.SIGINT:
+            self._known = True
+            raise KeyboardInterrupt

@@ -8,6 +8,8 @@
     │   ├── ConfigError                        a station, bench or preset file is malformed or contradicts itself
     │   ├── LimitError                         a drive would pass a limit; raised before anything is sent
     │   ├── InstrumentError                    an instrument is unreachable, silent, or reports an error
+    │   │   ├── LinkError                      no reply, an unreadable or impossible one, or the connection is lost
+    │   │   └── DoubtError                     a pulse was not acknowledged: the cell must be read before anything else
     │   ├── ModeError                          the board is in the wrong mode for what was asked
     │   └── BenchBusyError                     another process holds this simulated bench
     └── workflows.errors.WorkflowError         a request can't be carried out as asked

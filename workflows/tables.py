@@ -1,10 +1,18 @@
 """What a run achieved and cost, as rows for people: one list, shown by the terminal and by the orchestrator's page."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from analysis.programming import ProgramSummary
 from analysis.records import RunFile
 from instruments.quantity import si
+
+
+_MANY = 100
+"""Cells from which the shape of a distribution says something."""
+_MOST = 24
+"""Cells that a line names."""
+_REASONS = {"budget": "out of pulses"}
 
 
 class Row(NamedTuple):
@@ -27,32 +35,59 @@ def clock_text(seconds: float) -> str:
 def program_rows(s: ProgramSummary, wall: float | None = None) -> list[Row]:
     """The closing table of a programming run."""
     total = s.pulses.energy + s.reads.energy
-    names = ", ".join(_cell(cell) for cell, _ in s.failed)
     window = f"±{s.tolerance * 1e6:g} µS, as read back at the end"
-    shape = f"skewness {s.skewness:+.2f}, excess kurtosis {s.kurtosis:+.2f}"
-    pulses = f"{s.pulses.count} pulses {si(s.pulses.energy, 'J')}"
-    reads = f"{s.reads.count} reads {si(s.reads.energy, 'J')}"
+    error = f"σ {s.sigma * 1e6:.3f} µS, mean {s.mean_error * 1e6:+.3f} µS"
+    if s.responsive >= _MANY:
+        error += f", skewness {s.skewness:+.2f}, excess kurtosis {s.kurtosis:+.2f}"
+    pulses = f"{s.pulses.count} pulses {_si(s.pulses.energy, 'J')}"
+    reads = f"{s.reads.count} reads {_si(s.reads.energy, 'J')}"
     share = f"pulses {clock_text(s.pulses.seconds)}, reads {clock_text(s.reads.seconds)}, the rest selecting cells"
-    rows = [
-        Row("inside the window", f"{s.inside:.2%} of {s.responsive} responsive cells, {window}"),
-        Row("error", f"σ {s.sigma * 1e6:.3f} µS, mean {s.mean_error * 1e6:+.3f} µS, {shape}"),
-        Row("cells left alone", f"{len(s.failed)}" + (f": {names}" if names else "")),
-        Row("pulses per cell", f"mean {s.pulses_mean:.2f}, 95 % ≤ {s.pulses_p95:.0f}"),
-        Row("energy", f"{si(total, 'J')}: {pulses}, {reads}"),
+    rows = []
+    if s.responsive:
+        rows = [
+            Row("inside the window", f"{s.inside:.2%} of {s.responsive} responsive cells, {window}"),
+            Row("error", error),
+        ]
+    if s.pending:
+        rows.append(Row("cells not finished", f"{s.pending} of {s.cells}"))
+    rows.append(Row("cells given up", _given_up(s)))
+    if s.responsive:
+        rows.append(Row("pulses per cell", f"mean {s.pulses_mean:.2f}, 95 % ≤ {s.pulses_p95:.0f}"))
+    rows += [
+        Row("energy", f"{_si(total, 'J')}: {pulses}, {reads}"),
         Row("time on the lab's clock", f"{clock_text(s.duration)} ({share})"),
     ]
     if wall is not None:
         rows.append(Row("time of this computer", clock_text(wall)))
     if s.truth is not None:
         t = s.truth
-        stuck = ", ".join(_cell(cell) for cell in t.stuck) or "none"
-        inside = f"{t.inside:.2%} of the cells that can move, true error σ {t.sigma * 1e6:.3f} µS"
-        rows += [
-            Row("true conductance inside", inside, "twin"),
-            Row("cells that can't move", f"{len(t.stuck)}: {stuck}", "twin"),
-            Row("true pulse energy", si(t.pulse_energy, "J"), "twin"),
-        ]
+        if t.inside == t.inside:
+            inside = f"{t.inside:.2%} of the cells that can move, true error σ {t.sigma * 1e6:.3f} µS"
+            rows.append(Row("true conductance inside", inside, "twin"))
+        stuck = f"{len(t.stuck)}: {_listed(t.stuck)}" if t.stuck else "none"
+        rows.append(Row("cells that can't move", stuck, "twin"))
+        if t.pulse_energy == t.pulse_energy:
+            rows.append(Row("true pulse energy", _si(t.pulse_energy, "J"), "twin"))
     return rows
+
+
+def _si(value: float, unit: str) -> str:
+    return si(value, unit).replace(" u", " µ")
+
+
+def _given_up(s: ProgramSummary) -> str:
+    """How many, and which for which reason."""
+    if not s.failed:
+        return "none"
+    reasons = [
+        (status, [cell for cell, verdict in s.failed if verdict == status]) for status in sorted({v for _, v in s.failed})
+    ]
+    return f"{len(s.failed)}: " + "; ".join(f"{_REASONS.get(why, why)} {_listed(cells)}" for why, cells in reasons)
+
+
+def _listed(cells: Sequence[tuple[int, int, int]]) -> str:
+    more = f" and {len(cells) - _MOST} more" if len(cells) > _MOST else ""
+    return ", ".join(_cell(cell) for cell in cells[:_MOST]) + more
 
 
 def _cell(cell: tuple[int, int, int]) -> str:

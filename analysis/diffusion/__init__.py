@@ -1,5 +1,10 @@
 """Score-based diffusion on resistive memory: equation, network, its analog model, training, sampling.
 
-The numpy modules (`sde`, `data`, `ring`, `hardware`, `samplers`) load without torch; `network`, `training`,
-`objective` and `compensation` need it.
+    sde, data, ring        the equation, the circle and its exact score          numpy
+    hardware, samplers     the circuit's network, its drive, digital samplers    numpy
+    model                  a trained network as arrays; files                    numpy
+    network, flow, objective, descent                                            torch
+    paper_recipe, hardware_recipe, training, compensation                        torch
+
+Training starts at `training.train_cached`, a chip's correction at `compensation.compensate`.
 """

@@ -1,9 +1,9 @@
 """Chip in the loop: with a chip's conductances measured and frozen, what stays digital is trained again.
 
-Digital are the embedding's tables, which reach both hidden layers as currents and so also carry each channel's constant
-offset, the coefficient tables fx and g2, and one trim for each integrator. The layers' gains are resistors on the board;
-they take part only if asked for. The objective is the one that the flow was trained with, distribution matching, on
-the one network that is really there.
+Digital are the embedding's tables, which reach both hidden layers as currents and so also carry each channel's
+constant offset, the coefficient tables fx and g2, and one trim for each integrator. The layers' gains are resistors on
+the board; they take part only if asked for. The objective is the one that the flow was trained with, distribution
+matching, on the one network that is really there.
 """
 
 from __future__ import annotations

@@ -144,14 +144,28 @@ class Drive:
 
     @classmethod
     def from_coefficients(
-        cls, a: Array, b: Array, embedding: Array, prior: Prior, *, full_scale: float = 0.95, **others: Array | None
+        cls,
+        a: Array,
+        b: Array,
+        embedding: Array,
+        prior: Prior,
+        *,
+        trim: Array | None = None,
+        noise: Array | None = None,
+        full_scale: float = 0.95,
     ) -> Drive:
-        """Build the drive of dx/dtau = a x + b n with both tables' peaks at `full_scale` volts.
+        """Build the drive of dx/dtau = a x + b n + trim with both tables' peaks at `full_scale` volts.
 
         The largest table that fits makes the multipliers' offsets, which are fixed in volts, matter least.
         """
         kf, kg = float(np.abs(a).max()) / full_scale, float(np.abs(b).max()) / full_scale
-        return cls(-a / kf, b / kg, embedding, kf, kg, prior, **others)  # type: ignore[arg-type]
+        # A table of zeros has no scale of its own.
+        kf, kg = kf or 1.0, kg or 1.0
+        return cls(-a / kf, b / kg, embedding, kf, kg, prior, np.zeros(2) if trim is None else trim, noise)
+
+    def with_loop_gains(self, kf: float, kg: float) -> Drive:
+        """Return the same equation for a board whose loop gains are `kf` and `kg`; its tables may not exceed +-1 V."""
+        return replace(self, fx=self.fx * (self.kf / kf), g2=self.g2 * (self.kg / kg), kf=kf, kg=kg)
 
     @property
     def a(self) -> Array:

@@ -36,8 +36,7 @@ class TrainedModel:
         """Return the circuit with exact conductances: no levels, no write noise. Clamps remain."""
         window = window or ConductanceWindow()
         conductances = tuple(
-            window.conductance(w, s, i)
-            for i, (w, s) in enumerate(zip(self.weights, self.scales, strict=True))
+            window.conductance(w, s, i) for i, (w, s) in enumerate(zip(self.weights, self.scales, strict=True))
         )
         return AnalogNetwork(conductances, tuple(1.0 / s for s in self.scales), window)
 
@@ -52,23 +51,22 @@ class TrainedModel:
     def save(self, path: Path) -> None:
         """Write the model to `path` (.npz)."""
         drive = self.drive
-        arrays = {f"weights_{i}": w for i, w in enumerate(self.weights)}
+        arrays: dict[str, npt.NDArray[np.generic]] = {f"weights_{i}": w for i, w in enumerate(self.weights)}
+        arrays |= {
+            "format": np.array(_FORMAT),
+            "recipe": np.array(self.recipe),
+            "seed": np.array(self.seed),
+            "scales": np.array(self.scales),
+            "fx": drive.fx,
+            "g2": drive.g2,
+            "embedding": drive.embedding,
+            "loop": np.array([drive.kf, drive.kg, drive.prior.std]),
+            "trim": drive.trim,
+        }
         if drive.noise is not None:
             arrays["noise"] = drive.noise
         with path.open("wb") as file:
-            np.savez(
-                file,
-                format=np.array(_FORMAT),
-                recipe=np.array(self.recipe),
-                seed=np.array(self.seed),
-                scales=np.array(self.scales),
-                fx=drive.fx,
-                g2=drive.g2,
-                embedding=drive.embedding,
-                loop=np.array([drive.kf, drive.kg, drive.prior.std]),
-                trim=drive.trim,
-                **arrays,
-            )
+            np.savez(file, allow_pickle=False, **arrays)
 
     @classmethod
     def load(cls, path: Path) -> TrainedModel:
@@ -79,9 +77,15 @@ class TrainedModel:
                     raise ModelFileError(f"{path} has format {int(file['format'])}, this program reads {_FORMAT}")
                 kf, kg, std = (float(v) for v in file["loop"])
                 drive = Drive(
-                    file["fx"], file["g2"], file["embedding"], kf, kg, Prior(std), file["trim"],
+                    file["fx"],
+                    file["g2"],
+                    file["embedding"],
+                    kf,
+                    kg,
+                    Prior(std),
+                    file["trim"],
                     file["noise"] if "noise" in file.files else None,
-                )  # fmt: skip
+                )
                 weights = tuple(file[f"weights_{i}"] for i in range(3))
                 scales = tuple(float(v) for v in file["scales"])
                 return cls(str(file["recipe"]), int(file["seed"]), weights, scales, drive)

@@ -30,10 +30,7 @@ def draw_frequencies(rng: np.random.Generator) -> Array:
 
 def initial_weights(rng: np.random.Generator) -> tuple[Array, ...]:
     """Draw weights and biases as torch's Linear does: uniform within 1 / sqrt(n_in)."""
-    return tuple(
-        rng.uniform(-1.0, 1.0, shape) / np.sqrt(shape[1] - 1)
-        for shape in LAYER_SHAPES
-    )  # fmt: skip
+    return tuple(rng.uniform(-1.0, 1.0, shape) / np.sqrt(shape[1] - 1) for shape in LAYER_SHAPES)
 
 
 def affine(weights: torch.Tensor, v: torch.Tensor) -> torch.Tensor:

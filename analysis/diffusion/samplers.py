@@ -3,13 +3,15 @@
 What the paper, its code and arithmetic disagree on is a named choice in `SAMPLERS`. `ode` is what works: the
 probability-flow equation at its own speed from the prior that the data really has. `paper` is the published code's:
 Euler steps of the equation with beta doubled, from N(0, I), on t = linspace(1, 1e-4, n); doubling hides much of the
-wrong prior, at the price of a ring that is too thin with an exact score. `sde` is the reverse SDE, right from any prior.
+wrong prior, at the price of a ring that is too thin with an exact score. `sde` is the reverse SDE, right from any
+prior.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -76,7 +78,7 @@ def sample(
         return sampler.speed * float(sde.beta(t)) * np.asarray(0.5 * x + share * score(x, t))
 
     times = np.linspace(sde.horizon, sampler.t_end, sampler.points)
-    for now, then in zip(times[:-1], times[1:], strict=True):
+    for now, then in pairwise(times):
         h = now - then
         slope = velocity(x, now)
         if sampler.method == "heun":

@@ -22,10 +22,8 @@ Recipe = HardwareRecipe | PaperRecipe
 RECIPES: dict[str, Recipe] = {
     "hardware": HardwareRecipe(),
     "paper": PaperRecipe(),
-    "paper-short": PaperRecipe(
-        name="paper-short", iterations=20_000, learning_rate=3e-3, final_rate=1e-5
-    ),
-}  # fmt: skip
+    "paper-short": PaperRecipe(name="paper-short", iterations=20_000, learning_rate=3e-3, final_rate=1e-5),
+}
 
 # Raise this when training itself changes, so that no cache keeps what older code trained.
 _TRAINING_VERSION = 1

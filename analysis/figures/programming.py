@@ -8,7 +8,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 
 from analysis.figures.style import BLUE, CONDUCTANCE, DIVERGING, GREEN, GREY, ORANGE, caption, figure, save
-from analysis.programming import ProgramSummary, summarise
+from analysis.programming import ProgramSummary, responsive_cells, summarise
 from analysis.records import RunFile
 from analysis.records.layout import EVENT_CODE
 
@@ -37,29 +37,34 @@ def _overview(run: RunFile, summary: ProgramSummary, number: int, folder: Path) 
     physical = int(run.header.parameters["arrays"][number])
     with figure(10.5, 8.2) as fig:
         (ax_target, ax_after), (ax_error, ax_hist) = fig.subplots(2, 2)
-        low, high = np.nanmin(target), np.nanmax(target)
-        if low == high:
+        known = target[np.isfinite(target)]
+        low, high = (known.min(), known.max()) if known.size else (0.0, 0.0)
+        if high - low < 1:
             low, high = low - 1, high + 1
-        for ax, values, title in ((ax_target, target, "target"), (ax_after, after, "programmed, read back")):
+        read_back = "programmed, read back" if run.status == "completed" else f"run {run.status}: as last read"
+        for ax, values, title, extend in ((ax_target, target, "target", "neither"), (ax_after, after, read_back, "both")):
             image = ax.imshow(values, cmap=CONDUCTANCE, vmin=low, vmax=high, interpolation="nearest")
             _axes_of_cells(ax, title)
-            fig.colorbar(image, ax=ax, label="conductance (µS)", shrink=0.85)
+            fig.colorbar(image, ax=ax, label="conductance (µS)", shrink=0.85, extend=extend)
         error = after - target
         span = 3 * summary.tolerance * 1e6
         image = ax_error.imshow(error, cmap=DIVERGING, vmin=-span, vmax=span, interpolation="nearest")
-        _axes_of_cells(ax_error, "error; crosses: cells left alone")
+        _axes_of_cells(ax_error, "error; crosses: cells given up")
         fig.colorbar(image, ax=ax_error, label="read back − target (µS)", shrink=0.85, extend="both")
         for (a, row, col), _ in summary.failed:
             if a == number:
                 ax_error.plot(col, row, "x", color=ORANGE, markersize=6, markeredgewidth=1.6)
-        _histogram(ax_hist, run, summary, error, number)
+        _histogram(ax_hist, summary, error[responsive_cells(run)[number] & np.isfinite(error)])
         fig.suptitle(f"Array {physical} programmed: {_outcome(summary)}", x=0.01, ha="left", fontsize=13)
         caption(fig, label(run))
         return save(fig, folder / ("programming.png" if shape[0] == 1 else f"programming-array{physical}.png"))
 
 
 def _outcome(s: ProgramSummary) -> str:
-    return f"{s.inside:.1%} of {s.responsive} responsive cells within ±{s.tolerance * 1e6:g} µS"
+    unfinished = f", {s.pending} not finished" if s.pending else ""
+    if not s.responsive:
+        return f"no responsive cell{unfinished}"
+    return f"{s.inside:.1%} of {s.responsive} responsive cells within ±{s.tolerance * 1e6:g} µS{unfinished}"
 
 
 def _axes_of_cells(ax: Axes, title: str) -> None:
@@ -70,33 +75,31 @@ def _axes_of_cells(ax: Axes, title: str) -> None:
         ax.spines[spine].set_visible(True)
 
 
-def _histogram(ax: Axes, run: RunFile, s: ProgramSummary, error: npt.NDArray[np.float64], number: int) -> None:
-    left_alone = {(row, col) for (a, row, col), _ in s.failed if a == number}
-    values = np.array([e for (r, c), e in np.ndenumerate(error) if np.isfinite(e) and (r, c) not in left_alone])
+def _histogram(ax: Axes, s: ProgramSummary, values: npt.NDArray[np.float64]) -> None:
+    ax.set_title("error of responsive cells")
+    ax.set_xlabel("read back − target (µS)")
+    ax.set_ylabel("cells")
     if not values.size:
-        ax.set_title("no responsive cell")
+        ax.text(0.5, 0.5, "no responsive cell", transform=ax.transAxes, ha="center", color=GREY)
         return
     tolerance = s.tolerance * 1e6
     reach = max(3 * tolerance, 1.2 * float(np.abs(values).max()))
     edges = np.linspace(-reach, reach, 61)
-    ax.hist(values, edges.tolist(), color=BLUE, alpha=0.75, label=f"{values.size} cells as read")
+    ax.hist(values, edges.tolist(), color=BLUE, alpha=0.75, label=f"{values.size} cells as read back")
     mean, sigma = float(values.mean()), float(values.std())
-    if sigma > 0:
+    if sigma > 0 and values.size >= 10:
         x = np.linspace(-reach, reach, 400)
         bell = np.exp(-0.5 * ((x - mean) / sigma) ** 2) / (sigma * np.sqrt(2 * np.pi))
         ax.plot(
             x,
             bell * values.size * (edges[1] - edges[0]),
             color=ORANGE,
-            label=f"Gaussian, σ = {sigma:.2f} µS, mean {mean:+.2f} µS",
+            label=f"Gaussian, σ = {sigma:.2f} µS, mean {mean:+.2f} µS".replace("-", "−"),
         )
     for edge in (-tolerance, tolerance):
         ax.axvline(edge, color=GREEN, linestyle="--", linewidth=1.2, label="window" if edge > 0 else None)
-    ax.set_title("error of responsive cells")
-    ax.set_xlabel("read back − target (µS)")
-    ax.set_ylabel("cells")
     ax.set_ylim(top=ax.get_ylim()[1] * 1.3)
-    ax.legend(loc="upper left", fontsize=8.5)
+    ax.legend(loc="upper left", fontsize=8.5, frameon=True, framealpha=1.0, edgecolor="none", borderpad=0.1)
 
 
 def _traces(run: RunFile, summary: ProgramSummary, folder: Path) -> Path | None:
@@ -127,15 +130,15 @@ def _exemplars(run: RunFile, summary: ProgramSummary) -> list[tuple[str, tuple[i
         wanted[cell] = False
     touched = wanted & (pulses > 0)
     if not touched.any():
-        return [("left alone", failed[0])] if failed else []
+        return [("given up", failed[0])] if failed else []
     order = np.argsort(np.where(touched, pulses, np.inf), axis=None, kind="stable")[: int(touched.sum())]
     picks = [
         ("typical", order[len(order) // 2]),
         ("slow (95 %)", order[int(0.95 * (len(order) - 1))]),
         ("slowest", order[-1]),
     ]
-    found = [(name, _unravel(int(i), shape)) for name, i in picks]
-    return found + ([("left alone", failed[0])] if failed else [])
+    found = {_unravel(int(i), shape): name for name, i in reversed(picks)}  # of few cells, one may be several of these
+    return [(name, cell) for cell, name in reversed(found.items())] + ([("given up", failed[0])] if failed else [])
 
 
 def _unravel(index: int, shape: tuple[int, int, int]) -> tuple[int, int, int]:

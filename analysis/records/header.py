@@ -17,7 +17,7 @@ _TYPES: Final = {
     **dict.fromkeys(("procedure", "run_id", "started", "command_line", "station", "git_commit"), str),
     **dict.fromkeys(("operator", "chip"), str),
     **dict.fromkeys(("arrays", "rows", "cols"), int),
-    **dict.fromkeys(("parameters", "packages"), Mapping),
+    **dict.fromkeys(("parameters", "packages", "paths"), Mapping),
     "instruments": tuple,
 }
 
@@ -85,6 +85,7 @@ class RunHeader:
         git_commit: commit of the software, with a mark if the tree had changes; empty if unknown.
         operator: who ran it.
         chip: identity of the chip.
+        paths: where things lie on the machine that ran it; nothing that was measured depends on them.
 
     Raises:
         AnalysisError: a field is out of its range.
@@ -106,6 +107,7 @@ class RunHeader:
     git_commit: str = ""
     operator: str = ""
     chip: str = ""
+    paths: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.world not in layout.WORLDS:
@@ -113,9 +115,9 @@ class RunHeader:
         for name, kind in _TYPES.items():
             if not isinstance(getattr(self, name), kind):
                 raise AnalysisError(f"{name} of a run can't be {getattr(self, name)!r}")
-        for text in (*self.packages, *self.packages.values()):
+        for text in (*self.packages, *self.packages.values(), *self.paths, *self.paths.values()):
             if not isinstance(text, str):
-                raise AnalysisError(f"packages of a run are names and versions as text, not {text!r}")
+                raise AnalysisError(f"packages and paths of a run are names and what they stand for as text, not {text!r}")
         if not self.run_id or not self.procedure:
             raise AnalysisError("a run needs a run_id and the name of its procedure")
         if not all(1 <= n <= 32767 for n in self.shape):
@@ -144,8 +146,8 @@ class RunHeader:
         """The header as JSON's types; `from_json` is its inverse."""
         # A seed may have more bits than JSON's readers keep: it goes as text.
         seed = None if self.seed is None else str(self.seed)
-        packages = dict(self.packages)
-        return {**asdict(self), "seed": seed, "parameters": dict(self.parameters), "packages": packages}
+        plain = {name: dict(getattr(self, name)) for name in ("parameters", "packages", "paths")}
+        return {**asdict(self), "seed": seed, **plain}
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> "RunHeader":

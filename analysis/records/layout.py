@@ -134,14 +134,15 @@ VOLATILE: Final = frozenset(
         "/entry/provenance/run_id",
         "/entry/provenance/started",
         "/entry/provenance/command_line",
+        "/entry/provenance/paths",
         "/entry/segments/started",
         "/entry/segments/ended",
         "/entry/segments/command_line",
         "/entry/journal/crc32",
     }
 )
-"""Wall times and identities: all that may differ between two runs of one seed. The command line is among them
-because it says where the run was put; the checksum because it covers the others."""
+"""Wall times and identities: all that may differ between two runs of one seed. The command line and the paths are
+among them because they say where the run was put; the checksum because it covers the others."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*(/[a-z][a-z0-9_]*)*")
 

@@ -70,6 +70,7 @@ def begin(file: h5py.File, header: RunHeader) -> h5py.Group:
         # A seed may be as wide as 128 bits: as text it keeps every one.
         put(provenance, "seed", str(header.seed))
     put(provenance, "parameters", json.dumps(dict(header.parameters), allow_nan=False)).attrs["format"] = "JSON"
+    put(provenance, "paths", json.dumps(dict(header.paths))).attrs["format"] = "JSON"
     packages = collection(provenance, "packages")
     put(packages, "name", list(header.packages))
     put(packages, "version", list(header.packages.values()))
@@ -101,6 +102,7 @@ def header_of(entry: h5py.Group) -> RunHeader:
         fields |= {name: int(provenance[name][()]) for name in ("arrays", "rows", "cols")}
         fields["seed"] = int(text(provenance["seed"])) if "seed" in provenance else None
         fields["parameters"] = json.loads(text(provenance["parameters"]))
+        fields["paths"] = json.loads(text(provenance["paths"])) if "paths" in provenance else {}
         packages, instruments = provenance["packages"], provenance["instruments"]
         fields["packages"] = dict(zip(text(packages["name"]), text(packages["version"]), strict=True))
         columns: list[Sequence[str]] = [text(instruments[name]) for name in ("role", "resource", "idn")]

@@ -61,15 +61,17 @@ class Bench:
         self.folder = folder
         self.options = dict(options or {})
         self._lock: IO[str] | None = None
+        self._closed = False
         self._memory: dict[str, dict[str, Any]] = {}
         self._files: tuple[np.memmap[Any, Any], ...] = ()
+        circuit = SolverOptions.from_mapping(self.options.get("circuit"))  # may raise: before the lock is taken
         cells, self._header = self._attach(law, shape)
-        self._streams: dict[str, tuple[np.random.Philox, dict[str, Any], np.random.Generator]] = {}
+        self._streams: dict[str, tuple[np.random.Philox, Any, np.random.Generator]] = {}
         self.clock = VirtualClock(int(self._header["clock_ns"]))
         self.chip = CellArray(law, cells)
         self.ledger = Ledger()
         self.fixture = Fixture(self, wiring)
-        self.solver = Solver(self, SolverOptions.from_mapping(self.options.get("circuit")))
+        self.solver = Solver(self, circuit)
 
     @property
     def law(self) -> CellLaw:
@@ -108,6 +110,9 @@ class Bench:
 
     def close(self) -> None:
         """Note the time, flush the chip's files and release the bench. Idempotent."""
+        if self._closed:
+            return  # somebody else may hold the chip by now
+        self._closed = True
         self._header["clock_ns"] = self.clock.now_ns
         for mapped in self._files:
             mapped.flush()
@@ -149,12 +154,15 @@ class Bench:
             part = chip / "chip.json.part"
             part.write_text(json.dumps(identity, indent=1))
             os.replace(part, about)
-        known = json.loads(about.read_text())
+        try:
+            known = dict(json.loads(about.read_text()))
+        except ValueError as error:
+            raise ConfigError(f"{about}: is damaged; remove {chip} to draw the chip anew") from error
         for name in ("format", "preset", "shape", "law"):
             if known.get(name) != identity[name]:
                 raise ConfigError(
-                    f"{chip}: this chip was made with another {name} ({_brief(known.get(name))}, asked for "
-                    f"{_brief(identity[name])}); use another bench directory or another chip seed"
+                    f"{chip}: this chip was made with another {name} ({_difference(known.get(name), identity[name])}); "
+                    "use another bench directory or another chip seed"
                 )
         cells = np.load(chip / "cells.npy", mmap_mode="r+")
         header = np.load(chip / "header.npy", mmap_mode="r+")
@@ -180,6 +188,8 @@ def open_bench(section: Mapping[str, Any], *, base: Path, params: Mapping[str, s
         ConfigError: the section contradicts itself or the chip found in `dir`.
         BenchBusyError: another process holds the bench.
     """
+    if not isinstance(section, Mapping):
+        raise ConfigError(f"bench: must be a mapping, not {section!r}")
     unknown = set(params) - {"seed", "dir", "preset", "name", "fresh"}
     if unknown:
         raise ConfigError(f"bench: unknown parameter {sorted(unknown)[0]!r}; allowed: dir, fresh, name, preset, seed")
@@ -187,8 +197,10 @@ def open_bench(section: Mapping[str, Any], *, base: Path, params: Mapping[str, s
     law = load_law(preset, base)
     shape = tuple(_count(section, key, default) for key, default in (("arrays", 1), ("rows", 32), ("cols", 32)))
     seed_text = params.get("seed") or str(section.get("seed", "1"))
-    if not seed_text.isdigit() or int(seed_text) >= 2**63:
+    if not _whole(seed_text) or int(seed_text) >= 2**63:
         raise ConfigError(f"bench: seed {seed_text!r} must be a whole number 0..2**63-1")
+    if params.get("fresh", "0") not in ("0", "1"):
+        raise ConfigError(f"bench: fresh is 0 or 1, not {params['fresh']!r}")
     folder = Path(params["dir"]).expanduser() if params.get("dir") else None
     if folder is not None and params.get("fresh") == "1":
         _discard(folder, int(seed_text))
@@ -210,11 +222,13 @@ def load_law(preset: str, base: Path) -> CellLaw:
     if not path.is_file():
         raise ConfigError(f"device preset {preset!r} not found; packaged presets: {', '.join(sim_configs.presets())}")
     try:
-        data = yaml.safe_load(path.read_text())
-        values = {k: _constant(k, v) for k, v in (data.get("cell") or {}).items()}
-        return CellLaw.from_mapping(values)
-    except (ValueError, AttributeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: {error}") from error
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        cell = data.get("cell") if isinstance(data, dict) else None
+        if not isinstance(cell, dict):
+            raise ValueError("a device preset has a `cell:` mapping")
+        return CellLaw.from_mapping({str(k): _constant(str(k), v) for k, v in cell.items()})
+    except (OSError, ValueError, ConfigError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: {' '.join(str(error).split())}") from error
 
 
 _UNITS = {"k_g": "S/V", "jump_sigma": "S", "v0": "V", "c2c": "V", "read_sigma": "S", "read_window": "s"}
@@ -227,16 +241,22 @@ def _constant(name: str, value: object) -> object:
     return value
 
 
+def _whole(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 20
+
+
 def _count(section: Mapping[str, Any], key: str, default: int) -> int:
     text = str(section.get(key, default))
-    if not text.isdigit() or not 1 <= int(text) <= 4096:
+    if not _whole(text) or not 1 <= int(text) <= 4096:
         raise ConfigError(f"bench: {key} must be a whole number 1..4096, not {text!r}")
     return int(text)
 
 
-def _brief(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+def _difference(kept: object, asked: object) -> str:
+    if isinstance(kept, dict) and isinstance(asked, dict):
+        name = next(k for k in sorted(kept.keys() | asked.keys()) if kept.get(k) != asked.get(k))
+        return f"{name} is {kept.get(name)}, asked for {asked.get(name)}"
+    return f"{kept}, asked for {asked}"
 
 
 def _discard(folder: Path, seed: int) -> None:

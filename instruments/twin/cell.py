@@ -125,6 +125,11 @@ class CellLaw:
         law = cls(**{k: v if isinstance(v, bool) else float(v) for k, v in values.items()})  # type: ignore[arg-type]  # checked above
         if law.stuck_on + law.stuck_off > 1:
             raise ValueError("stuck_on + stuck_off must not pass 1")
+        for name in ("k_g", "v0", "g_leak", "relax_full", "read_window", "rtn_tau_min", "rtn_tau_max"):
+            if not getattr(law, name) > 0:
+                raise ValueError(f"cell constant {name!r} must be more than 0")
+        if law.relax_a > 500 * law.relax_b:  # exp(-a/b) must not underflow
+            raise ValueError("relax_a must not pass 500 relax_b: its ln t law would begin before any time there is")
         return law
 
     @property
@@ -208,7 +213,8 @@ class CellArray:
         # A telegraph faster than the integration averages towards its mean; the remainder shrinks as sqrt(tau/T).
         ratio = np.minimum(np.asarray(c["rtn_tau"]) / integration, 1.0)
         level = np.where(ratio < 1, 0.5 * np.sqrt(ratio) * rng.standard_normal(g.shape).clip(-1, 1), high - 0.5)
-        return np.maximum(g * (1 + c["rtn"] * level) + sigma * rng.standard_normal(g.shape), law.g_leak)
+        noisy = g * (1 + c["rtn"] * level) + sigma * rng.standard_normal(g.shape)
+        return np.asarray(np.maximum(noisy, law.g_leak), dtype=np.float64)
 
     def set_pulse(
         self,
@@ -237,11 +243,11 @@ class CellArray:
         delta = delta + self._jump(delta, rng)
         forming = (np.asarray(c["formed"]) == 0) & (self._fraction(volts, np.asarray(c["v_form"]), width) > 0.5)
         conducting = np.asarray(gate) > c["v_t"]
-        forming &= conducting
+        forming &= conducting & (np.asarray(c["stuck"]) == 0)
         formed_to = np.clip(ceiling, c["g_min"], c["g_max"])
         moved = np.where(np.asarray(c["formed"]) > 0, before + delta, np.where(forming, formed_to, before))
         moved = np.where(conducting, moved, before)
-        return self._move(where, c, before, moved, volts, width, now_ns, rng, formed=forming)
+        return self._move(where, c, before, moved, conducting, volts, width, now_ns, rng, formed=forming)
 
     def reset_pulse(
         self,
@@ -266,9 +272,9 @@ class CellArray:
             f * np.exp(law.reset_sigma * rng.standard_normal(shape)), 1.0
         )
         step = step - self._jump(step, rng)
-        active = (np.asarray(c["formed"]) > 0) & (np.asarray(gate) > c["v_t"])
-        moved = np.where(active, before - step, before)
-        return self._move(where, c, before, moved, volts, width, now_ns, rng)
+        conducting = np.asarray(gate) > c["v_t"]
+        moved = np.where(conducting & (np.asarray(c["formed"]) > 0), before - step, before)
+        return self._move(where, c, before, moved, conducting, volts, width, now_ns, rng)
 
     def _now(self, c: Any, now_ns: int) -> Floats:
         age = np.maximum((now_ns - np.asarray(c["moved_ns"])) * 1e-9, 0.0)
@@ -292,6 +298,7 @@ class CellArray:
         c: Any,
         before: Floats,
         after: Floats,
+        conducting: npt.NDArray[np.bool_],
         volts: Floats | float,
         width: float,
         now_ns: int,
@@ -305,7 +312,8 @@ class CellArray:
         moved = change > 0.02e-6  # a smaller move is below what any read resolves and restarts nothing
         share = np.minimum(law.relax_floor + (1 - law.relax_floor) * change / law.relax_full, 1.0)
         spread = share * law.relax_b * rng.standard_normal(before.shape)
-        energy = np.square(volts) * 0.5 * (before + after) * width
+        # Behind a closed transistor a cell takes no energy, whatever its conductance.
+        energy = np.square(volts) * np.where(conducting, 0.5 * (before + after), law.g_leak) * width
         updates: dict[str, Any] = {
             "g": np.where(moved, after, c["g"]),
             "drift": np.where(moved, share * law.relax_c, c["drift"]),

@@ -68,14 +68,18 @@ class Wiring:
         """
         if not data:
             return cls()
+        if not isinstance(data, Mapping):
+            raise ConfigError(f"wiring: must be a mapping of lines, not {data!r}")
         lines: dict[str, Terminal] = {}
         seen: dict[tuple[str, int], str] = {}
         for line, terminal in data.items():
             if line not in ("bit_line", "source_line", "word_line"):
                 raise ConfigError(f"wiring: unknown line {line!r}; allowed: bit_line, source_line, word_line")
             numbers: dict[str, int] = {}
+            if not isinstance(terminal, Mapping):
+                raise ConfigError(f"wiring: {line} needs smu, pgu or selector numbers, not {terminal!r}")
             for key, value in terminal.items():
-                if key not in ("smu", "pgu", "selector") or not str(value).isdigit():
+                if key not in ("smu", "pgu", "selector") or not (str(value).isascii() and str(value).isdecimal()):
                     raise ConfigError(
                         f"wiring: {line}.{key}: {value!r} is not allowed; give smu, pgu or selector a number"
                     )
@@ -106,8 +110,14 @@ class Fixture:
     wiring: Wiring
     mode: str = "safe"
     selected: tuple[int, int, int] | None = None
+    shunt: float = 0.0
+    """A fault: conductance between the bit line and ground, S (a slipped probe, a drop of solder)."""
     _sources: dict[int, _Source] = field(default_factory=dict)
     _selectors: dict[int, int] = field(default_factory=dict)
+    _stressed_ns: int = 0
+
+    def __post_init__(self) -> None:
+        self._stressed_ns = self.bench.clock.now_ns
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -134,6 +144,7 @@ class Fixture:
         """The board's switches. Row or column -1: none selected."""
         if mode not in MODES:
             raise ValueError(f"mode must be one of {MODES}, not {mode!r}")
+        self._stress()
         self.mode = mode
         self.selected = (array, row, col) if min(array, row, col) >= 0 else None
 
@@ -143,6 +154,7 @@ class Fixture:
 
     def force(self, channel: int, volts: float | None, compliance: float = float("inf")) -> None:
         """A DC source changes: volts and current compliance (A), or None when its output switch opens."""
+        self._stress()
         if volts is None:
             self._sources.pop(channel, None)
         else:
@@ -155,13 +167,14 @@ class Fixture:
 
     def select_source(self, port: int, state: int) -> None:
         """An SMU/PGU selector port: 0 open, 1 SMU, 2 PGU, 3 PGU open. Takes its relay's time."""
+        self._stress()
         self._selectors[port] = state
         self.bench.clock.sleep(RELAY_SECONDS)
 
     def dwell(self, seconds: float) -> None:
         """Time passes under the present DC drives; what they do to the cell is applied at the end."""
         self.bench.clock.sleep(seconds)
-        self._stress(seconds)
+        self._stress()
 
     def measure(self, channel: int, integration: float) -> Reading:
         """Current out of a channel, A, integrated for `integration` s (which pass)."""
@@ -175,18 +188,26 @@ class Fixture:
         gate = self._level("word_line")
         now = self.bench.clock.now_ns
         g = self._sensed(cell, gate, integration)
-        leak = self.bench.law.g_leak * (self.rows - 1)
+        leak = self.bench.law.g_leak * (self.rows - 1) + self.shunt
         current = across * (g + leak) * (1.0 if line == "bit_line" else -1.0)
         source = self._sources.get(channel)
         limited = source is not None and abs(current) > source.compliance
+        moving = self._moving(across)
         if source is not None and limited:
+            across *= source.compliance / abs(current)
             current = source.compliance * (1.0 if current > 0 else -1.0)
-        self.bench.ledger.drive(now * 1e-9, "read", cell, across, gate, integration, across * across * g * integration)
+        # A drive strong enough to move the cell has been booked as one; its energy must not be booked twice.
+        energy = 0.0 if moving else across * across * g * integration
+        self.bench.ledger.drive(now * 1e-9, "read", cell, across, gate, integration, energy)
         return Reading(current + noise, limited)
 
     def pulse(self, shapes: Mapping[int, PulseShape], count: int, period: float) -> None:
         """A run of the SPGU: every enabled channel's pulse, `count` times; count*period seconds pass."""
         clock = self.bench.clock
+        self._stress()
+        if self._conducting_cell(pulsing=tuple(shapes)) is None:
+            clock.sleep(count * period)
+            return
         for _ in range(count):
             clock.sleep(period)
             if self._conducting_cell(pulsing=tuple(shapes)) is None:
@@ -204,15 +225,24 @@ class Fixture:
                     levels[line] = self._level(line)
             if width > 0:
                 self._apply(levels["bit_line"] - levels["source_line"], width)
+        self._stressed_ns = clock.now_ns
 
-    def _stress(self, seconds: float) -> None:
-        """DC drives above read level act as one long pulse (quasi-static sweeps switch the cell this way)."""
-        cell = self._conducting_cell()
-        if cell is None or seconds <= 0:
+    def _stress(self) -> None:
+        """What DC drives did since the wires were last touched: above read level they act as one long pulse.
+
+        Quasi-static sweeps switch the cell this way, and so does a bias that somebody forgot.
+        """
+        now = self.bench.clock.now_ns
+        seconds, self._stressed_ns = (now - self._stressed_ns) * 1e-9, now
+        if seconds <= 0 or self._conducting_cell() is None:
             return
         across = self._level("bit_line") - self._level("source_line")
-        if abs(across) > 0.45:  # far below any V_s or V_r - 10 v0: nothing can move
+        if self._moving(across):
             self._apply(across, seconds)
+
+    @staticmethod
+    def _moving(across: float) -> bool:
+        return abs(across) > 0.45  # far below any V_s or V_r - 10 v0: nothing can move
 
     def _apply(self, across: float, width: float) -> None:
         bench = self.bench

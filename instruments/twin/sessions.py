@@ -97,6 +97,9 @@ class ResourceLock:
             return threads
 
         with self._condition:
+            if kind == Lock.exclusive and not (self._exclusive or self._shared or self._waiting):
+                self._exclusive[me] = 1  # nobody about: the usual case, once for each query
+                return ""
             wait = None if timeout_ms == VI_TMO_INFINITE else timeout_ms / 1000
             if in_the_way() == {thread}:
                 self.clock.sleep(wait or 0.0)
@@ -168,6 +171,7 @@ class TwinSession(MessageBasedSession):
         self._stock = Session.get_session_class(parsed.interface_type_const, parsed.resource_class)
         self.session_type = self._stock.session_type
         self.handle = 0
+        self.opened_ns = device.clock.now_ns
         self.twin = device
         self.lock = lock
         self._bench_lock = bench_lock

@@ -7,7 +7,8 @@ FILE is a pyvisa-sim file, as given or else among the packaged `sim_configs`. Be
   is asked before the YAML's dialogues and properties; `timing: {message: "5 ms", byte: "2 us"}` is the cost
   of its bus; `bases: [other-device]` (or `{device:, filename:}`) inherits from another device.
 
-Keys are the bench's, at least `dir` (its folder), `seed` and `name`; values may be percent-encoded. One
+Keys are the bench's, at least `dir` (its folder), `seed` and `name`, and `faults` (name or file of a fault profile)
+with `faults_seed`; values may be percent-encoded. One
 specification is one bench in a process, whatever is garbage-collected, from its first use until its resource
 manager is closed, when the bench is closed too (flushed, unlocked). `name` tells equal benches apart.
 
@@ -32,7 +33,7 @@ from pyvisa_sim import parser
 from pyvisa_sim.devices import Devices
 from pyvisa_sim.highlevel import SimVisaLibrary
 
-from instruments.clock import VirtualClock
+from instruments.clock import VirtualClock, wall_time
 from instruments.twin.benchfile import (
     BareBench,
     BenchLike,
@@ -140,9 +141,14 @@ class TwinVisaLibrary(SimVisaLibrary):
         else:
             from instruments.twin.bench import open_bench
 
-            self.bench = open_bench(section, base=self._file.parent, params=self._params)
+            params = {k: v for k, v in self._params.items() if k not in ("faults", "faults_seed")}
+            self.bench = open_bench(section, base=self._file.parent, params=params)
         try:
             self.clock = self.bench.clock
+            if "faults" in self._params:
+                from instruments.twin.faults import open_faults
+
+                self._faults = open_faults(self._params, self.bench, self)
             self._build(loader)
         except BaseException:
             self.bench.close()
@@ -152,6 +158,7 @@ class TwinVisaLibrary(SimVisaLibrary):
     def _switch_off(self) -> None:
         if self._on:
             self._on = False
+            getattr(self._faults, "close", lambda: None)()
             self.bench.close()
 
     def _build(self, loader: parser.Loader) -> None:
@@ -173,6 +180,16 @@ class TwinVisaLibrary(SimVisaLibrary):
         for session in self.sessions.values():
             if isinstance(session, TwinSession):
                 session.twin = self.instruments[session.twin.resource]
+
+    def wall_time(self) -> str:
+        """The date and time of day, ISO 8601, as the laboratory's computer has it."""
+        told: str = getattr(self._faults, "wall_time", wall_time)()
+        return told
+
+    def _check(self, resource: str, opened_ns: int | None) -> None:
+        check = getattr(self._faults, "check", None)
+        if check is not None:
+            check(resource, opened_ns)
 
     def open_default_resource_manager(self) -> tuple[VISARMSession, StatusCode]:
         """Open a resource manager session; switches a closed bench on again."""
@@ -213,6 +230,7 @@ class TwinVisaLibrary(SimVisaLibrary):
             device = self.instruments.get(str(parsed))
             if device is None:
                 raise VisaIOError(StatusCode.error_resource_not_found)
+            self._check(device.resource, None)
             lock = self._locks[device.resource]
             opened = TwinSession(session, resource_name, parsed, device, lock, self._lock)
             opened.handle = self._register(opened)
@@ -249,6 +267,8 @@ class TwinVisaLibrary(SimVisaLibrary):
     def _usable(self, session: VISASession) -> TwinSession:
         found = self._find(session)
         found.lock.check(session)
+        if self._faults is not None:
+            self._check(found.twin.resource, found.opened_ns)
         return found
 
     def _succeed(self, session: VISASession, status: StatusCode = StatusCode.success) -> StatusCode:
@@ -266,7 +286,10 @@ class TwinVisaLibrary(SimVisaLibrary):
 
     def read(self, session: VISASession, count: int) -> tuple[bytes, StatusCode]:
         """Read at most `count` bytes from an instrument (viRead), waiting in virtual time."""
-        data, status = self._find(session).read(count)
+        found = self._find(session)
+        if self._faults is not None:
+            self._check(found.twin.resource, found.opened_ns)
+        data, status = found.read(count)
         return data, self._succeed(session, status)
 
     def read_stb(self, session: VISASession) -> tuple[int, StatusCode]:

@@ -29,10 +29,14 @@ _BLOCK = re.compile(rb"#([1-9])")
 
 
 class Faults(Protocol):
-    """Hook for faults on the wire; `resource` is the canonical resource name."""
+    """Hook for faults on the wire; `resource` is the canonical resource name.
+
+    An object may also have `check(resource, opened_ns)`, called before every operation of a session with the instant at
+    which that was opened (None: it is being opened), `wall_time()`, and `close()`, called when the bench is closed.
+    """
 
     def before_write(self, resource: str, data: bytes) -> bytes:
-        """Bytes that reach the instrument in place of `data` (empty: the write is lost)."""
+        """Bytes that reach the instrument in place of `data` (empty: the write is lost); may raise VisaIOError."""
         ...
 
     def after_reply(self, resource: str, data: bytes) -> bytes | None:
@@ -117,6 +121,7 @@ class TwinDevice:
         self._replies: deque[bytes] = deque()
         self._read = 0
         self._rqs_seen = 0
+        self.clears = 0
 
     def send(self, data: bytes, end: bool) -> None:
         """Carry bytes to the instrument, which executes every message they complete.
@@ -187,9 +192,14 @@ class TwinDevice:
         self._rqs_seen |= self._status() & RQS
         return bool(self._rqs_seen)
 
+    def deliver(self, wire: bytes) -> None:
+        """Put a reply out that the wire held back."""
+        self._replies.append(wire)
+
     def clear(self) -> None:
         """Device clear."""
         self._spend(1, 0)
+        self.clears += 1
         self.drop_input()
         self.drop_output()
         self._rqs_seen = 0

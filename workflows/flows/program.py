@@ -1,7 +1,9 @@
 """Program an array as a Prefect flow: a task a row, the work itself in the procedure."""
 
-from collections.abc import Callable
-from dataclasses import fields
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +25,46 @@ def piece(name: str, work: Callable[[], object]) -> None:
     work()
 
 
+@dataclass
 class Watch:
-    """What a caller in the same process wants of a running flow: to stop it, and to be told of its progress."""
+    """What a caller in the same process wants of the flow that it runs, and what became of the work.
 
-    def __init__(self) -> None:
-        self.stop: Callable[[], bool] = lambda: False
-        self.listener: Callable[[Progress], None] | None = None
+    Attributes:
+        stop: asked between pulses.
+        listener: told of progress.
+        signals: surrounds the work, where Prefect has its own handler of SIGTERM: one that raises wherever it strikes.
+        finished: the work completed, whatever Prefect says of the flow.
+        error: what ended the work otherwise.
+    """
+
+    stop: Callable[[], bool] = lambda: False
+    listener: Callable[[Progress], None] | None = None
+    signals: Callable[[], AbstractContextManager[object]] = nullcontext
+    finished: bool = False
+    error: BaseException | None = None
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Watch the flows that run in a block."""
+        token = _WATCH.set(self)
+        try:
+            yield
+        finally:
+            _WATCH.reset(token)
+
+    def over(self, job: ProgramJob) -> Path:
+        """Do the job, and note how it ended."""
+        try:
+            with self.signals():
+                folder = job.run(stop=self.stop, listener=self.listener, around=piece)
+        except BaseException as error:
+            self.error = error
+            raise
+        self.finished = True
+        return folder
 
 
-WATCH = Watch()
-"""The command line's hooks into the flow it runs; a deployed flow leaves them as they are."""
+_WATCH: ContextVar[Watch | None] = ContextVar("watch", default=None)
 
 
 @flow(
@@ -89,7 +121,7 @@ def program_array(
     """
     given: dict[str, Any] = {k: v for k, v in locals().items() if k in {f.name for f in fields(ProgramOptions)}}
     job = ProgramJob.prepare(ProgramOptions(**given))
-    folder = job.run(stop=WATCH.stop, listener=WATCH.listener, around=piece)
+    folder = (_WATCH.get() or Watch()).over(job)
     _publish(folder)
     return str(folder)
 

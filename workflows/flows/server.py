@@ -13,11 +13,11 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from instruments.clock import WallClock
-from workflows.errors import WorkflowError
+from workflows.errors import Interrupted, WorkflowError
 
 START_SECONDS = 120.0
 _PR_SET_PDEATHSIG = 1
@@ -63,10 +63,14 @@ class LocalServer:
                 start_new_session=True, preexec_fn=_die_with_parent if sys.platform == "linux" else None,
             )  # fmt: skip
 
-    def wait(self) -> str:
-        """Wait until it answers; gives the API's address.
+    def wait(self, stop: Callable[[], bool] = lambda: False) -> None:
+        """Wait until it answers.
+
+        Args:
+            stop: asked meanwhile.
 
         Raises:
+            Interrupted: `stop` said so.
             WorkflowError: it ended, or did not answer within two minutes.
         """
         clock = WallClock()
@@ -74,10 +78,12 @@ class LocalServer:
         # Requests to our own child must not go through a proxy.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         while clock.now() < START_SECONDS:
+            if stop():
+                raise Interrupted("stopped before anything was driven")
             if self._process.poll() is not None:
                 raise WorkflowError(f"Prefect's server ended while starting; see {self.log}, or run with --direct")
             with contextlib.suppress(urllib.error.URLError, OSError), opener.open(f"{self.url}/health", timeout=5):
-                return self.url
+                return
             clock.sleep(0.1)
         raise WorkflowError(
             f"Prefect's server did not answer within {START_SECONDS:g} s; see {self.log}, or run with --direct"
@@ -107,8 +113,44 @@ def server(home: Path) -> Iterator[LocalServer | None]:
     try:
         yield local
     finally:
+        settled()
         local.stop()
         os.environ.pop("PREFECT_API_URL", None)
+
+
+def settled(seconds: float = 5.0) -> bool:
+    """Give Prefect's workers `seconds` to hand over events and logs they still have; says whether they could.
+
+    Does nothing if Prefect was not imported. Its own way, at the interpreter's exit, has no limit of time.
+    """
+    if "prefect.events.worker" not in sys.modules:
+        return True
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    waiting: list[object] = []
+    for worker in (EventsWorker, APILogWorker):
+        outcome = worker.drain_all(timeout=seconds)
+        assert isinstance(outcome, tuple)  # a coroutine only where an event loop is running
+        waiting += outcome[1]
+    return not waiting
+
+
+def check_server(url: str) -> None:
+    """See that the user's own Prefect server answers.
+
+    Raises:
+        WorkflowError: it does not.
+    """
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        problem = client.api_healthcheck()
+    if problem is not None:
+        raise WorkflowError(
+            f"Prefect's server at PREFECT_API_URL={url} does not answer ({' '.join(str(problem).split())}); "
+            "start it, unset PREFECT_API_URL for a server of our own, or run with --direct"
+        )
 
 
 def _free_port() -> int:

@@ -7,8 +7,11 @@ from typing import Any
 
 import numpy as np
 
+import sim_configs
 from analysis.figures import programming as figures
-from analysis.records import open_run
+from analysis.records import layout, open_run, read_journal
+from analysis.records.journal import is_being_written
+from analysis.records.tables import Tables
 from instruments.clock import wall_time
 from instruments.station import Station
 from instruments.station_file import StationFile
@@ -113,23 +116,25 @@ class ProgramJob:
 
     @classmethod
     def _prepare_resume(cls, options: ProgramOptions, folder: Path) -> "ProgramJob":
-        from analysis.records import read_journal
-        from analysis.records.tables import Tables
-
         tables = Tables.from_records(read_journal(folder / "journal.jsonl").records)
         header = tables.header
         if header.procedure != "program":
             raise RequestError(f"run {folder} is a {header.procedure} run; this resumes programming only")
         if tables.outcome[0] == "completed":
             raise RequestError(f"run {folder} is complete; there is nothing to resume")
+        if is_being_written(folder / layout.JOURNAL):
+            raise RequestError(f"run {folder} is still going on; stop it first, or wait for it")
         kept = dict(header.parameters.get("options", {}))
         own = {k: getattr(options, k) for k in ("resume", "command_line", "operator", "runs")}
-        if options.bench:
-            own["bench"] = options.bench
-        merged = replace(ProgramOptions(**kept), fresh=False, **own)
-        station = folder / "station.yaml"
-        loaded = StationFile.load(station if station.is_file() else merged.station)
-        loaded = _reading(replace(loaded, path=StationFile.load(merged.station).path), merged.adc)
+        bench = options.bench or header.paths.get("bench", "")
+        merged = replace(ProgramOptions(**kept), fresh=False, bench=bench, **own)
+        # What it was begun with counts, however the station's file has changed since.
+        copy = folder / layout.STATION
+        loaded = StationFile.load(copy if copy.is_file() else merged.station)
+        origin = Path(header.paths.get("station") or merged.station)
+        loaded = _reading(replace(loaded, path=sim_configs.find(origin)), merged.adc)
+        if loaded.simulated and not bench:
+            raise RequestError(f"run {folder} can't be resumed: its simulated chip was gone with its process")
         target = tables.map("conductance_target")
         if not np.isfinite(target).any():
             target = load_pattern(merged.pattern, *loaded.shape[1:])
@@ -146,12 +151,19 @@ class ProgramJob:
             "preset": o.preset or None,
             "fresh": "1" if o.fresh else None,
         }
-        return Station.open(self.station, **(twin if self.station.simulated else {}))
+        return Station.open(self.station, **twin)
 
     def parameters(self) -> dict[str, Any]:
-        """What the run's header keeps, enough to resume."""
-        options = {k: v for k, v in self.options.__dict__.items() if k not in ("command_line", "operator", "resume")}
+        """What the run's header keeps, with `paths` enough to resume. Equal for equal jobs, wherever they are put."""
+        elsewhere = ("command_line", "operator", "resume", "runs", "run_id", "bench")
+        options = {k: v for k, v in self.options.__dict__.items() if k not in elsewhere}
         return {**self.request.parameters(), "options": options}
+
+    def paths(self) -> dict[str, str]:
+        """Where a resumed run finds the station and its chips again, from any folder."""
+        bench = self.options.bench or self.station.twin.get("dir", "")
+        found = {"station": self.station.path, **({"bench": Path(bench).expanduser()} if bench else {})}
+        return {name: str(path.absolute()) for name, path in found.items()}
 
     def run(
         self,
@@ -175,6 +187,7 @@ class ProgramJob:
             with recorded_run(
                 opened, self.folder, "program", self.parameters(), arrays=len(self.request.arrays),
                 command_line=self.options.command_line, operator=self.options.operator, resume=bool(self.options.resume),
+                paths=self.paths(),
             ) as writer:  # fmt: skip
                 program(opened.array, writer, self.request, stop=stop, listener=listener, around=around)
         with open_run(self.folder) as run:

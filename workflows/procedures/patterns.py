@@ -1,5 +1,6 @@
 """Conductance patterns: the paper's moon and star, and files."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,9 @@ _MAX_BYTES = 64 << 20
 def moon_star(rows: int = 32, cols: int = 32, levels: int = LEVELS) -> Floats:
     """A crescent moon and a five-pointed star in graded conductances, after the paper's Fig. 2f.
 
-    The background, the crescent and the star each carry a slow gradient, so that the pattern uses all `levels` equally
-    spaced conductances of `WINDOW`, as an analog array must.
+    The background, the crescent and the star each carry a slow gradient, so that the pattern spreads over `levels`
+    (>= 2) equally spaced conductances of `WINDOW`, both ends included, as an analog array must (54 of 64 occur in
+    32x32 cells).
 
     Returns:
         Targets in S, shape (rows, cols).
@@ -57,11 +59,15 @@ def load_pattern(name: str, rows: int, cols: int) -> Floats:
     if path.stat().st_size > _MAX_BYTES:
         raise RequestError(f"pattern file {name} is larger than 64 MiB; that is no pattern of {rows}x{cols} cells")
     try:
-        values = (
-            np.load(path, allow_pickle=False) if path.suffix == ".npy" else np.loadtxt(path, delimiter=",", ndmin=2)
-        )
-        values = np.asarray(values, dtype=np.float64)
-    except (ValueError, TypeError, OSError, EOFError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an empty file is told of by its shape
+            raw = (
+                np.load(path, allow_pickle=False) if path.suffix == ".npy" else np.loadtxt(path, delimiter=",", ndmin=2)
+            )
+        if not isinstance(raw, np.ndarray) or raw.dtype.kind not in "iuf":
+            raise ValueError(f"it holds {getattr(raw, 'dtype', 'an archive')}, not real numbers")
+        values = np.asarray(raw, dtype=np.float64)
+    except (ValueError, TypeError, OSError, EOFError, MemoryError) as error:
         raise RequestError(f"pattern file {name} can't be read as numbers: {' '.join(str(error).split())}") from error
     if values.shape != (rows, cols):
         raise RequestError(f"pattern file {name} has shape {values.shape}; this array needs {(rows, cols)}")

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from analysis.records import RunWriter
+from analysis.records import ResumeState, RunWriter
 from instruments.array import CellArray
+from instruments.errors import DoubtError, InstrumentError
 from instruments.limits import Limits
 from workflows.errors import Interrupted, RequestError
 from workflows.procedures.patterns import check_targets
@@ -28,6 +29,9 @@ from workflows.procedures.write_verify import (
 
 Floats = npt.NDArray[np.float64]
 Cell = tuple[int, int, int]
+
+MOST_DOUBTS = 3
+"""Pulses on one cell that may go unacknowledged before the run stops."""
 
 
 @dataclass(frozen=True)
@@ -102,20 +106,43 @@ class Step(NamedTuple):
     row: int
 
 
+VISITS = {"read": 1.0, "program": 8.0, "verify": 1.5}
+"""How long a visit to a cell takes, in reads: what "time left" is reckoned by."""
+
+
 @dataclass
 class Progress:
-    """Running totals for whoever watches."""
+    """Running totals for whoever watches.
+
+    Attributes:
+        cells: cells with a target.
+        work: all that is to be done, in reads (`VISITS`).
+        worked: how much of it is over.
+        done: cells with a verdict.
+        inside: those of them within the window.
+        pulses: given so far, by this process.
+        phase: what is going on, in words.
+        listeners: called after each cell.
+    """
 
     cells: int
+    work: float
+    worked: float = 0.0
     done: int = 0
     inside: int = 0
     pulses: int = 0
+    phase: str = ""
     listeners: list[Callable[["Progress"], None]] = field(default_factory=list)
 
     def tell(self) -> None:
         """Call every listener."""
         for listener in self.listeners:
             listener(self)
+
+    def visited(self, kind: str) -> None:
+        """A visit (a key of `VISITS`) to a cell is over."""
+        self.worked += VISITS[kind]
+        self.tell()
 
 
 class Programming:
@@ -142,10 +169,14 @@ class Programming:
                 cells.check_pulse(*pulse)
         self._states: dict[Cell, State] = {}
         self._last: dict[Cell, float] = {}
+        self._bounded: set[Cell] = set()  # cells whose last read was limited by the compliance
+        self._doubts: dict[Cell, int] = {}
         self._pending: dict[Cell, Verdict] = {}
+        self._spent: dict[Cell, int] = {}
         self.finished: dict[Cell, str] = dict(writer.state.finished) if writer.state else {}
         wanted = int(np.isfinite(request.target).sum())
-        self.progress = Progress(wanted, len(self.finished), sum(v == "ok" for v in self.finished.values()))
+        visits = 2 * VISITS["read"] + VISITS["program"] + (VISITS["verify"] if request.settle_rows else 0)
+        self.progress = Progress(wanted, visits * wanted)
 
     def begin(self) -> None:
         """Record the targets, switch to programming mode; a resumed run first reads the cells left in doubt."""
@@ -153,10 +184,11 @@ class Programming:
         clock = self.cells.clock
         if state is not None and clock.is_virtual and state.last_time > clock.now():
             clock.sleep(state.last_time - clock.now())  # a killed bench may have forgotten its last milliseconds
-        if state is None:
+        if state is None or "conductance_target" not in state.maps:
             writer.map("conductance_target", self.request.target, title="target conductance")
         self.cells.prepare()
         if state is not None:
+            self._take_over(state)
             writer.phase("resume")
             for doubt in state.in_doubt:
                 array, row, col = doubt.cell
@@ -166,6 +198,14 @@ class Programming:
                     f"pulse {doubt.kind} on cell {doubt.cell} was in doubt; the cell was read before anything else"
                 )
 
+    def _take_over(self, state: ResumeState) -> None:
+        """Go on from what the run's earlier parts did: a budget is a cell's, not a process's."""
+        request, progress = self.request, self.progress
+        pulses, g = (state.cells[name].reshape(request.target.shape) for name in ("pulses", "conductance"))
+        self._spent = {cell: int(pulses[cell]) for cell in np.ndindex(*pulses.shape) if pulses[cell]}
+        progress.done = len(self.finished)
+        progress.inside = sum(abs(g[cell] - request.target[cell]) <= request.tolerance for cell in self.finished)
+
     def read_rows(self, name: str, title: str) -> Iterator[Step]:
         """Read every cell that has a target, a row at a time (a generator, so that a caller can look between rows).
 
@@ -173,11 +213,13 @@ class Programming:
         """
         values = np.full(self.request.target.shape, np.nan)
         self.writer.phase(name)
+        self.progress.phase = "reading the array" if name == "conductance_before" else "reading it back"
         for a in range(len(self.request.arrays)):
             for row in range(values.shape[1]):
                 for col in self._wanted(a, row):
                     self.cells.select(self.request.arrays[a], row, col)
                     values[a, row, col] = self._read((a, row, col))
+                    self.progress.visited("read")
                 yield Step("read", a, row)
         self.writer.map(name, values, title=title)
 
@@ -187,33 +229,53 @@ class Programming:
         rows = self.request.target.shape[1]
         for a in range(len(self.request.arrays)):
             for row in range(rows + lag):
-                if row < rows:
+                if row < rows and self._wanted(a, row):
                     yield Step("program", a, row)
-                if lag and row >= lag:
+                if lag and row >= lag and self._wanted(a, row - lag):
                     yield Step("verify", a, row - lag)
 
     def run(self, step: Step) -> None:
         """Do one step: program the cells of a row, or verify them again and give the verdicts."""
+        self.progress.phase = "programming"
         for col in self._wanted(step.array, step.row):
             cell: Cell = (step.array, step.row, col)
             if cell in self.finished:
+                self.progress.visited(step.kind)
                 continue
             failed_before = self._pending.get(cell, "ok") != "ok"
             if not (step.kind == "verify" and failed_before):
                 self._pending[cell] = self._program(cell)
             if step.kind == "verify" or not self.request.settle_rows or self._pending[cell] != "ok":
                 self._finish(cell, self._pending[cell])
+            self.progress.visited(step.kind)
+
+    def last_read(self, cell: Cell) -> float:
+        """What the last read of a cell gave, S."""
+        return self._last[cell]
+
+    def measured(self) -> Floats:
+        """What the last reads gave, S, in the targets' shape; NaN where nothing was read."""
+        values = np.full(self.request.target.shape, np.nan)
+        for cell, g in self._last.items():
+            values[cell] = g
+        return values
 
     def _wanted(self, array: int, row: int) -> list[int]:
         return [int(c) for c in np.flatnonzero(np.isfinite(self.request.target[array, row]))]
 
     def _program(self, cell: Cell) -> Verdict:
         request = self.request
-        window = Window(float(request.target[cell]), request.tolerance, request.verify, request.budget)
+        budget = max(request.budget - self._spent.get(cell, 0), 0)
+        window = Window(float(request.target[cell]), request.tolerance, request.verify, budget)
         state = self._states.get(cell) or self.algorithm.start(window)
         self.cells.select(request.arrays[cell[0]], cell[1], cell[2])
         while True:
             g = self._read(cell)
+            if cell in self._bounded and g < window.target + window.tolerance:
+                raise InstrumentError(
+                    f"cell {cell} was read at the compliance: it has {g * 1e6:.3g} uS or more, and its target is "
+                    f"{window.target * 1e6:.3g} uS; raise read.compliance in the station file, or look for a short"
+                )
             state, answer = self.algorithm.decide(window, state, g)
             if not isinstance(answer, Pulse):
                 self._states[cell] = state
@@ -231,6 +293,11 @@ class Programming:
             duration=self.cells.clock.now() - started,
         )  # fmt: skip
         self._last[cell] = read.conductance
+        if not read.in_compliance:
+            self._bounded.discard(cell)
+        elif cell not in self._bounded:
+            self._bounded.add(cell)
+            self.writer.note(f"a read of cell {cell} reached its compliance: {read.conductance * 1e6:.3g} uS or more")
         return read.conductance
 
     def _pulse(self, cell: Cell, pulse: Pulse, g: float) -> None:
@@ -241,7 +308,16 @@ class Programming:
         intent = self.writer.intent(
             pulse.kind, row, col, array=array, amplitude=pulse.volts, gate=pulse.gate, width=pulse.width
         )
-        self.cells.pulse(*pulse)
+        try:
+            self.cells.pulse(*pulse)
+        except DoubtError as error:
+            # Never again: what the next read finds decides. The intent stays open, as in doubt as it is.
+            self.progress.pulses += 1
+            self._doubts[cell] = self._doubts.get(cell, 0) + 1
+            self.writer.note(f"a {pulse.kind} pulse on cell {cell} is in doubt; the cell is read next ({error})")
+            if self._doubts[cell] >= MOST_DOUBTS:
+                raise
+            return
         # The lab's own estimate: the conductance changes during the pulse, the last read is what is known of it.
         self.writer.result(intent, energy=pulse.volts**2 * max(g, 0.0) * pulse.width)
         self.progress.pulses += 1
@@ -253,11 +329,10 @@ class Programming:
         self.writer.cell(cell[1], cell[2], status, array=cell[0], conductance=g)
         self.progress.done += 1
         self.progress.inside += abs(g - float(self.request.target[cell])) <= self.request.tolerance
-        self.progress.tell()
 
     def _check_stop(self) -> None:
         if self.stop():
-            raise Interrupted("stopped on request; outputs are safe")
+            raise Interrupted("stopped on request")
 
 
 def program(
@@ -294,7 +369,9 @@ def program(
 
     state = writer.state
     untouched = state is None or not (state.finished or state.in_doubt or np.any(state.cells["pulses"]))
-    if untouched:
+    if not untouched:
+        job.progress.worked += VISITS["read"] * job.progress.cells
+    else:
         around("read before", lambda: read_all("conductance_before", "conductance before programming"))
     writer.phase("program")
     for step in job.steps():

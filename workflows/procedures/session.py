@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from analysis.errors import AnalysisError
 from analysis.records import InstrumentId, RunHeader, RunWriter
-from instruments.clock import stopwatch, wall_time
+from instruments.clock import stopwatch
 from instruments.station import Station
 from workflows.errors import Interrupted, RequestError
 
@@ -59,6 +60,7 @@ def recorded_run(
     command_line: str = "",
     operator: str = "",
     resume: bool = False,
+    paths: Mapping[str, str] | None = None,
     waveforms: tuple[Any, ...] = (),
     on_end: Callable[[RunWriter], None] | None = None,
 ) -> Iterator[RunWriter]:
@@ -76,14 +78,15 @@ def recorded_run(
         command_line: what the user typed.
         operator: who runs it.
         resume: go on with the run in `folder`.
+        paths: where things lie on this machine that a resumed run must find again.
         waveforms: oscilloscope declarations (`analysis.records.WaveformSpec`).
         on_end: called before the file is closed, also after a failure.
     """
-    started = wall_time()
+    started = station.wall_time()
     if resume:
         writer = RunWriter.resume(
             folder, now=station.clock.now, started=started, world=station.world, command_line=command_line,
-            wall=wall_time, stopwatch=stopwatch,
+            wall=station.wall_time, stopwatch=stopwatch,
         )  # fmt: skip
     else:
         packages, commit = provenance()
@@ -93,20 +96,27 @@ def recorded_run(
             command_line=command_line, parameters=dict(parameters), station=station.file.text,
             instruments=tuple(InstrumentId(i.role, i.resource, i.idn) for i in station.identities),
             packages=packages, git_commit=commit, operator=operator, chip=station.file.chip,
+            paths=dict(paths or {}),
         )  # fmt: skip
         writer = RunWriter.create(
-            folder, header, now=station.clock.now, waveforms=waveforms, wall=wall_time, stopwatch=stopwatch
+            folder, header, now=station.clock.now, waveforms=waveforms, wall=station.wall_time, stopwatch=stopwatch
         )
     drives_before = len(station.bench.ledger) if station.bench else 0
+    station.troubles.listener = writer.note
     try:
         yield writer
     except BaseException as error:
         _wind_up(station, writer, drives_before, on_end)
-        stopped = isinstance(error, (Interrupted, KeyboardInterrupt, SystemExit, GeneratorExit))
+        # What is no Exception is somebody's wish to stop: KeyboardInterrupt, SystemExit, an orchestrator's signal.
+        stopped = isinstance(error, Interrupted) or not isinstance(error, Exception)
         text = " ".join(str(error).split())
-        writer.close(
-            "interrupted" if stopped else "failed", f"{type(error).__name__}: {text}" if text else type(error).__name__
-        )
+        try:
+            writer.close(
+                "interrupted" if stopped else "failed",
+                f"{type(error).__name__}: {text}" if text else type(error).__name__,
+            )
+        except AnalysisError as trouble:  # such as a full disk; what stopped the run matters more
+            error.add_note(f"and the run's records could not be finished: {trouble}")
         raise
     _wind_up(station, writer, drives_before, on_end)
     writer.close("completed")
@@ -115,16 +125,23 @@ def recorded_run(
 def _wind_up(
     station: Station, writer: RunWriter, drives_before: int, on_end: Callable[[RunWriter], None] | None
 ) -> None:
+    # Being told of repetitions must not keep the outputs on, should the records be what is broken.
+    station.troubles.ignore()
     try:
         station.safe()
-        writer.note("outputs at 0 V and open, board disconnected")
+        said = "outputs at 0 V and open, board disconnected"
     except Exception as error:  # the run must still be closed; the note and the raised original say what happened
-        writer.note(f"outputs may not be safe: {error}")
+        said = f"outputs may not be safe: {error}"
+    if station.troubles.count:
+        said += f"; {station.troubles.count} troubles on the lines were mended"
+    with contextlib.suppress(AnalysisError):
+        writer.note(said)
     with contextlib.suppress(Exception):  # losing an extra must not lose the run
         if on_end is not None:
             on_end(writer)
     if station.bench is not None:
-        _record_truth(station.bench, writer, drives_before)
+        with contextlib.suppress(AnalysisError):
+            _record_truth(station.bench, writer, drives_before)
 
 
 def _record_truth(bench: Any, writer: RunWriter, drives_before: int) -> None:

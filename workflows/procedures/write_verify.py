@@ -165,7 +165,7 @@ class IncrementalReversal:
         """The strongest pulses this algorithm could send for targets of `low`..`high` S: to be checked beforehand."""
         gate = self.gate_offset + high / self.gate_slope + self.gate_margin + self.lift_stop
         return (
-            Pulse("set", self.set_stop, gate, self.width),
+            Pulse("set", self.set_stop, round(gate, 6), self.width),
             Pulse("reset", self.reset_stop, self.reset_gate, self.width),
         )
 

@@ -17,9 +17,7 @@ from analysis.diffusion.sde import VPSDE, Prior
 
 def _network(seed: int = 0) -> AnalogNetwork:
     rng = np.random.default_rng(seed)
-    return AnalogNetwork(
-        tuple(rng.uniform(20e-6, 100e-6, shape) for shape in LAYER_SHAPES), (40e3, 20e3, 25e3)
-    )  # fmt: skip
+    return AnalogNetwork(tuple(rng.uniform(20e-6, 100e-6, shape) for shape in LAYER_SHAPES), (40e3, 20e3, 25e3))
 
 
 def _dead_network() -> AnalogNetwork:
@@ -27,9 +25,7 @@ def _dead_network() -> AnalogNetwork:
 
 
 def _drive(a: float, b: float, **others: np.ndarray) -> Drive:
-    return Drive.from_coefficients(
-        np.full(200, a), np.full(200, b), np.zeros((200, 14)), Prior(0.642), **others
-    )  # fmt: skip
+    return Drive.from_coefficients(np.full(200, a), np.full(200, b), np.zeros((200, 14)), Prior(0.642), **others)
 
 
 def test_network_has_282_cells() -> None:
@@ -66,7 +62,7 @@ def test_measured_offsets_enter_each_layer() -> None:
     offsets = (np.full(14, 0.2), np.full(14, 0.2), np.array([0.3, -0.4]))
     network, embedding = replace(_network(), offsets=offsets), np.full(14, 0.5)
     x = np.random.default_rng(0).normal(size=(20, 2))
-    expected = _network()(x, embedding + 0.2) + [0.3, -0.4]
+    expected = _network()(x, embedding + 0.2) + np.array([0.3, -0.4])
     np.testing.assert_allclose(network(x, embedding), expected, atol=1e-12)
 
 
@@ -102,7 +98,18 @@ def test_drive_scales_its_tables_to_the_converters() -> None:
     drive = Drive.from_coefficients(a, b, np.zeros((200, 14)), Prior(), full_scale=0.9)
     np.testing.assert_allclose(drive.a, a)
     np.testing.assert_allclose(drive.b, b)
-    assert np.abs(drive.fx).max() == pytest.approx(0.9) and np.abs(drive.g2).max() == pytest.approx(0.9)
+    assert np.abs(drive.fx).max() == pytest.approx(0.9)
+    assert np.abs(drive.g2).max() == pytest.approx(0.9)
+
+
+def test_drive_for_other_loop_gains_is_the_same_equation() -> None:
+    drive = _drive(0.4, 3.0)
+    other = drive.with_loop_gains(0.5, 6.0)
+    np.testing.assert_allclose(other.a, drive.a)
+    np.testing.assert_allclose(other.b, drive.b)
+    assert other.g2[0] == pytest.approx(0.5)
+    with pytest.raises(ValueError, match=r"coefficient of 1\.5 V"):
+        drive.with_loop_gains(0.5, 2.0)
 
 
 def test_drive_refuses_what_the_converters_cannot_put_out() -> None:

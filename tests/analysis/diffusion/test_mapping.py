@@ -50,7 +50,8 @@ def test_largest_scale_fits_and_one_percent_more_does_not(weights: np.ndarray) -
     window = ConductanceWindow()
     scale = window.largest_scale(weights)
     g = window.conductance(weights, scale)
-    assert g.min() >= window.g_min and g.max() <= window.g_max
+    assert g.min() >= window.g_min
+    assert g.max() <= window.g_max
     with pytest.raises(MappingError):
         window.conductance(weights, 1.01 * scale)
 

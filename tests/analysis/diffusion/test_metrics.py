@@ -32,9 +32,7 @@ def test_counted_and_integrated_truth_agree(ring: Ring, truth: Truth) -> None:
 @pytest.mark.parametrize(
     ("n", "floor", "tolerance"), [(1_000, 0.071, 0.012), (5_000, 0.0174, 0.003), (10_000, 0.0103, 0.003)]
 )
-def test_true_draws_score_the_known_floor(
-    ring: Ring, truth: Truth, n: int, floor: float, tolerance: float
-) -> None:
+def test_true_draws_score_the_known_floor(ring: Ring, truth: Truth, n: int, floor: float, tolerance: float) -> None:
     rng = np.random.default_rng(n)
     mean = np.mean([metrics.kl_2d(ring.draw(n, rng), truth) for _ in range(8)])
     assert abs(mean - floor) < tolerance
@@ -77,15 +75,14 @@ def test_angular_coverage_counts_filled_sectors(ring: Ring) -> None:
 def test_judge_puts_values_into_their_intervals_and_states_floors(ring: Ring, truth: Truth) -> None:
     points = 1.1 * ring.draw(2_000, np.random.default_rng(7))
     report = metrics.judge(points, truth, np.random.default_rng(8), resamples=60)
-    assert set(report) == {
-        "kl_authors", "kl_2d", "sliced_wasserstein", "radius_mean", "radius_std", "angular_coverage"
-    }  # fmt: skip
+    assert set(report) == {"kl_authors", "kl_2d", "sliced_wasserstein", "radius_mean", "radius_std", "angular_coverage"}
     for metric in report.values():
         assert metric.low <= metric.value <= metric.high
     assert report["radius_mean"].value == pytest.approx(0.77, abs=0.004)
     assert report["radius_mean"].floor == pytest.approx(0.70, abs=0.004)
     # The standard error of a mean radius is .044 / sqrt(2000) = .00098; the interval is 3.92 of them.
     assert report["radius_mean"].high - report["radius_mean"].low == pytest.approx(0.00386, rel=0.35)
+    assert report["angular_coverage"].high == 1.0
     assert report["kl_2d"].low > 5.0 * report["kl_2d"].floor
 
 

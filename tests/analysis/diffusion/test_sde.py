@@ -23,7 +23,8 @@ def test_published_schedule_ends_at_mean_882_std_470() -> None:
     sde = VPSDE()
     assert float(sde.mean(1.0)) == pytest.approx(0.882, abs=5e-4)
     assert float(sde.std(1.0)) == pytest.approx(0.470, abs=1e-3)
-    assert float(sde.mean(0.0)) == 1.0 and float(sde.std(0.0)) == 0.0
+    assert float(sde.mean(0.0)) == 1.0
+    assert float(sde.std(0.0)) == 0.0
 
 
 def test_integral_is_the_integral_of_beta() -> None:
@@ -50,7 +51,8 @@ def test_training_set_is_repeatable_and_on_the_circle() -> None:
     np.testing.assert_array_equal(first, second)
     r = np.hypot(first[:, 0], first[:, 1])
     # Four standard errors of mean and deviation at n = 10,000.
-    assert abs(r.mean() - 0.7) < 0.0016 and abs(r.std() - 0.04) < 0.0012
+    assert abs(r.mean() - 0.7) < 0.0016
+    assert abs(r.std() - 0.04) < 0.0012
     assert first.shape == (10_000, 2)
 
 

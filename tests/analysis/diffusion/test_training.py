@@ -19,8 +19,10 @@ from analysis.diffusion.samplers import run_drive
 from analysis.diffusion.training import RECIPES, cache_name, train, train_cached
 from analysis.metrics import Truth
 
-SHORT = HardwareRecipe(score_iterations=1500, flow_iterations=60, flow_batch=256, flow_copies=2, flow_steps=20)
-TINY = HardwareRecipe(score_iterations=3, flow_iterations=2, flow_batch=16, flow_copies=2, score_batch=8)
+SHORT = HardwareRecipe(
+    starts=1, score_iterations=1500, flow_iterations=60, flow_batch=256, flow_copies=2, flow_steps=20
+)
+TINY = HardwareRecipe(starts=2, score_iterations=3, flow_iterations=2, flow_batch=16, flow_copies=2, score_batch=8)
 TINY_PAPER = PaperRecipe(iterations=5, batch=32)
 
 
@@ -62,13 +64,9 @@ def test_hardware_model_lies_on_levels_inside_the_window_and_the_converters(mode
     assert max(np.abs(model.drive.fx).max(), np.abs(model.drive.g2).max()) <= 1.0
 
 
-def test_compensation_brings_a_badly_written_chip_back(
-    model: TrainedModel, truth: Truth, data: np.ndarray
-) -> None:
+def test_compensation_brings_a_badly_written_chip_back(model: TrainedModel, truth: Truth, data: np.ndarray) -> None:
     exact = circuit_of(model.map())
-    chip = exact.with_conductances(
-        WriteNoise(relative=0.05).apply(exact.conductances, np.random.default_rng(5))
-    )  # fmt: skip
+    chip = exact.with_conductances(WriteNoise(relative=0.05).apply(exact.conductances, np.random.default_rng(5)))
     settings = CompensationSettings(iterations=60, batch=256, steps=20)
     tuned, drive = compensate(chip, model.drive, data, np.random.default_rng(6), settings)
     before = metrics.kl_2d(run_drive(chip, model.drive, 2_000, np.random.default_rng(7)), truth)
@@ -95,9 +93,7 @@ def test_compensation_finds_measured_offsets_and_may_adjust_gains(model: Trained
 
 def test_steps_that_do_not_divide_the_ticks_are_refused(model: TrainedModel, data: np.ndarray) -> None:
     with pytest.raises(ValueError, match="30 steps do not divide the drive's 200 ticks"):
-        compensate(
-            circuit_of(model.map()), model.drive, data, np.random.default_rng(0), CompensationSettings(steps=30)
-        )
+        compensate(circuit_of(model.map()), model.drive, data, np.random.default_rng(0), CompensationSettings(steps=30))
 
 
 @pytest.mark.parametrize("recipe", [TINY, TINY_PAPER], ids=["hardware", "paper"])

@@ -1,0 +1,402 @@
+"""Front panel of a simulated Keysight InfiniiVision X-Series oscilloscope: SCPI grammar and scaling.
+
+Certain (programmer's guides of the 2000, 3000T and 4000 X-Series): headers and word parameters; at most 12 bits in
+high-resolution mode; RUN is bit 3 of the operation condition; `:AER?` and `:TER?` clear themselves; replies
+`-113,"Undefined header"` and `+0,"No error"`.
+Uncertain: which values of scale and time base the instrument accepts as they are (here any, to three digits), how
+often it re-arms, bit 5 (waiting for a trigger), which error number stands for a parameter it does not like.
+
+Served: acquisition, channels, time base, edge trigger, waveforms, status, set-ups. The probe attenuation scales what
+is set and read, as if the probe divided. Measurements, digital channels, maths, protocols, segments and images are
+undefined headers. `:AUToscale` has no signal to scale by: it shows 1 V per division at once.
+"""
+
+import math
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from instruments.twin.panels.infiniivision_waveform import LEVELS, SCREEN_LEVELS, WaveformFormat
+from instruments.twin.panels.scope_options import ScopeOptions
+from instruments.twin.panels.scpi import (
+    Call,
+    Entry,
+    Interpreter,
+    ScpiError,
+    Tree,
+    block,
+    boolean,
+    choice,
+    number,
+    quoted,
+)
+from instruments.twin.panels.scpi_state import OPERATION_COMPLETE, Settings, Status, shown
+from instruments.twin.scope_front_end import Converter, Digitizer, Edge, Input, Plan, Record
+
+if TYPE_CHECKING:
+    from instruments.twin.bench import Bench
+    from instruments.twin.scope_front_end import Run
+
+IDENTITY = "KEYSIGHT TECHNOLOGIES,DSO-X 3024T,MY00000000,07.50.2021102830"
+DIVISIONS = 8
+_DECADES = [m * 10**k for k in (2, 3, 4, 5, 6) for m in (1, 2, 5)]
+POINTS = sorted({250, 62_500, *_DECADES} - {200})
+SWITCHING = 30e-3
+"""Time for an attenuator relay or a new time base to settle, s (estimate)."""
+QUEUE_LENGTH = 30
+_REFERENCES = {"LEFT": 0.1, "CENT": 0.5, "RIGH": 0.9}
+_SLOW = ("CHANnel<n>:RANGe", "CHANnel<n>:COUPling", "TIMebase:RANGe")
+
+
+class InfiniiVisionPanel:
+    """One oscilloscope (see `Panel` for the protocol).
+
+    Attributes:
+        probes: the bench's node at each channel's probe; may be changed at any time.
+        external: the node at the external trigger input.
+    """
+
+    def __init__(self, bench: "Bench", options: Mapping[str, str]) -> None:
+        """Attach to a bench.
+
+        Args:
+            bench: clock, chance, and a list `scopes` to join.
+            options: see `ScopeOptions`; by default an instrument of 200 MHz, 2.5 GS/s and 4 million points with a
+                noise of 0.3 % of the screen.
+
+        Raises:
+            ConfigError: an option is unknown or can't be read.
+        """
+        about = ScopeOptions.read(
+            options, idn=IDENTITY, noise="0.003", bandwidth="200 MHz", memory="4e6", rate="2.5 GHz"
+        )
+        self._about = about
+        self.channels, self.probes, self.external = about.channels, dict(about.probes), about.external
+        self._converter = Converter(8, 12, about.rate)
+        self._clock = bench.clock
+        self._errors: deque[ScpiError] = deque()
+        self._output: deque[bytes] = deque()
+        self._settling = 0.0
+        self._latched = 0
+        tree = Tree()
+        self.settings = Settings(tree, self._check_channel, self._changed)
+        self.digitizer = Digitizer(bench.clock, lambda: bench.rng("oscilloscope"), self._plan, self._finished)
+        self.status = Status(about.identity, self._reset, self._forget, self._summary)
+        self._define_inputs(tree)
+        self._define_times(tree)
+        self._define_waveform(tree)
+        tree.add_all(self.status.commands())
+        tree.add_all(self._actions())
+        self._interpreter = Interpreter(tree, self._refuse, lambda: False)
+        self._reset()
+        bench.scopes.append(self)
+
+    # The panel's protocol
+
+    def handle(self, message: bytes) -> list[bytes] | None:
+        """Execute a message; errors go to the queue."""
+        replies = self._interpreter.feed(message)
+        settling, self._settling = self._settling, 0.0
+        if settling:
+            self._clock.sleep(settling)
+        return replies
+
+    def pull(self) -> bytes | None:
+        """Replies that a `:DIGitize` had held up."""
+        return self._output.popleft() if self._output else None
+
+    def status_byte(self) -> int:
+        """Serial poll."""
+        return self.status.byte()
+
+    def clear(self) -> None:
+        """Device clear: buffers, and a `:DIGitize` that is waiting."""
+        if self._interpreter.held:
+            self.digitizer.stop()
+        self._interpreter.clear()
+        self._output.clear()
+
+    def trigger(self) -> None:
+        """Group execute trigger."""
+        self.digitizer.force()
+
+    def on_run(self, run: "Run") -> None:
+        """A run of the board is over."""
+        self.digitizer.on_run(run)
+
+    # What it is set to
+
+    def _check_channel(self, suffixes: tuple[int, ...]) -> None:
+        if suffixes and not 1 <= suffixes[0] <= self.channels:
+            raise ScpiError(-114, f"channel {suffixes[0]}")
+
+    def _changed(self, name: str) -> None:
+        if name in _SLOW:
+            self._settling = SWITCHING
+
+    def _define_inputs(self, tree: Tree) -> None:
+        define, channel = self.settings.define, "CHANnel<n>:"
+        for name in ("BWLimit", "INVert", "VERNier"):
+            define(channel + name, False, boolean)
+        define(channel + "DISPlay", False, boolean)
+        define(channel + "COUPling", "DC", lambda t: choice(t, ("AC", "DC")))
+        define(channel + "IMPedance", "ONEM", lambda t: choice(t, ("ONEMeg",)))
+        define(channel + "UNITs", "VOLT", lambda t: choice(t, ("VOLT",)))
+        define(channel + "LABel", "", lambda t: quoted(t)[:10].upper(), lambda v: f'"{v}"')
+        define(channel + "OFFSet", 0.0, lambda t: number(t, unit="V"))
+        define(channel + "RANGe", 8.0, lambda t: _digits(number(t, 8e-3, 4e5, "V")))
+        define(
+            channel + "SCALe",
+            8.0,
+            lambda t: _digits(number(t, 1e-3, 5e4, "V")) * DIVISIONS,
+            lambda v: shown(float(v) / DIVISIONS),
+            channel + "RANGe",
+        )
+        tree.add(channel + "PROBe", Entry(self._set_probe, lambda call: shown(self._attenuation(call))))
+        tree.add("CHANnel<n>", Entry(None, self._describe_channel))
+        define("EXTernal:RANGe", 8.0, lambda t: number(t, unit="V"))
+        define("TRIGger:MODE", "EDGE", lambda t: choice(t, ("EDGE",)))
+        define("TRIGger:SWEep", "AUTO", lambda t: choice(t, ("AUTO", "NORMal")))
+        for name in ("HFReject", "NREJect"):
+            define("TRIGger:" + name, False, boolean)
+        define("TRIGger:HOLDoff", 40e-9, lambda t: number(t, 40e-9, 10, "s"))
+        sources = ("EXTernal", "LINE", *(f"CHANnel{n}" for n in range(1, self.channels + 1)))
+        define("TRIGger[:EDGE]:SOURce", "CHAN1", lambda t: choice(t, sources))
+        define("TRIGger[:EDGE]:SLOPe", "POS", lambda t: choice(t, ("POSitive", "NEGative")))
+        define("TRIGger[:EDGE]:COUPling", "DC", lambda t: choice(t, ("DC", "AC", "LFReject")))
+        tree.add("TRIGger[:EDGE]:LEVel", Entry(self._set_level, lambda call: shown(self._level(call))))
+
+    def _define_times(self, tree: Tree) -> None:
+        define = self.settings.define
+        define("TIMebase:MODE", "MAIN", lambda t: choice(t, ("MAIN",)))
+        define("TIMebase:REFerence", "CENT", lambda t: choice(t, ("LEFT", "CENTer", "RIGHt")))
+        define("TIMebase:POSition", 0.0, lambda t: number(t, -500, 5000, "s"))
+        define("TIMebase:VERNier", False, boolean)
+        define("TIMebase:RANGe", 1e-3, lambda t: _digits(number(t, 20e-9, 500, "s")))
+        define(
+            "TIMebase:SCALe",
+            1e-3,
+            lambda t: _digits(number(t, 2e-9, 50, "s")) * 10,
+            lambda v: shown(float(v) / 10),
+            "TIMebase:RANGe",
+        )
+        tree.add("TIMebase", Entry(None, self._describe_timebase))
+        define("ACQuire:TYPE", "NORM", lambda t: choice(t, ("NORMal", "HRESolution")))
+        define("ACQuire:MODE", "RTIM", lambda t: choice(t, ("RTIMe",)))
+        tree.add("ACQuire:POINts", Entry(None, lambda call: f"+{self._memory_points()}"))
+        tree.add("ACQuire:SRATe", Entry(None, lambda call: shown(self._memory_points() / self._range())))
+
+    def _define_waveform(self, tree: Tree) -> None:
+        define = self.settings.define
+        sources = tuple(f"CHANnel{n}" for n in range(1, self.channels + 1))
+        define("WAVeform:SOURce", "CHAN1", lambda t: choice(t, sources))
+        define("WAVeform:FORMat", "BYTE", lambda t: choice(t, ("BYTE", "WORD", "ASCii")))
+        define("WAVeform:UNSigned", True, boolean)
+        define("WAVeform:BYTeorder", "MSBF", lambda t: choice(t, ("MSBFirst", "LSBFirst")))
+        define("WAVeform:POINts:MODE", "NORM", lambda t: choice(t, ("NORMal", "MAXimum", "RAW")))
+        define("WAVeform:POINts", "1000", _asked_points, lambda v: f"+{self._points()}")
+        define("WAVeform:VIEW", "MAIN", lambda t: choice(t, ("MAIN",)))
+        tree.add("WAVeform:PREamble", Entry(None, lambda call: ",".join(self._preamble())))
+        tree.add("WAVeform:DATA", Entry(None, self._data))
+        fields = ("TYPE", "COUNt", "XINCrement", "XORigin", "XREFerence", "YINCrement", "YORigin", "YREFerence")
+        for name, at in zip(fields, (1, 3, 4, 5, 6, 7, 8, 9), strict=True):
+            tree.add(f"WAVeform:{name}", Entry(None, self._field(at)))
+
+    def _field(self, at: int) -> Callable[[Call], str]:
+        return lambda call: self._preamble()[at]
+
+    def _set_probe(self, call: Call) -> None:
+        self._check_channel(call.suffixes)
+        attenuation = number(call.only()[0], 0.1, 1e4)
+        ratio = attenuation / self._attenuation(call)
+        for name in ("CHANnel<n>:RANGe", "CHANnel<n>:OFFSet"):
+            self.settings.put(name, self.settings.number(name, *call.suffixes) * ratio, *call.suffixes)
+        self.settings.values[f"probe@{call.suffixes[0]}"] = attenuation
+
+    def _attenuation(self, call: Call) -> float:
+        self._check_channel(call.suffixes)
+        return float(self.settings.values.get(f"probe@{call.suffixes[0]}", 1.0))
+
+    def _level_of(self, call: Call, at: int) -> str:
+        source = choice(call.args[at], self._sources()) if len(call.args) > at else None
+        return f"level {source or self.settings.get('TRIGger[:EDGE]:SOURce')}"
+
+    def _sources(self) -> tuple[str, ...]:
+        return ("EXTernal", *(f"CHANnel{n}" for n in range(1, self.channels + 1)))
+
+    def _set_level(self, call: Call) -> None:
+        name = self._level_of(call, 1)
+        limit = 8.0 if name.endswith("EXT") else math.inf
+        self.settings.values[name] = number(call.only(2)[0], -limit, limit, "V")
+
+    def _level(self, call: Call) -> float:
+        return float(self.settings.values.get(self._level_of(call, 0), 0.0))
+
+    def _describe_channel(self, call: Call) -> str:
+        self._check_channel(call.suffixes)
+        n = call.suffixes[0]
+        names = ("RANGe", "OFFSet", "COUPling", "IMPedance", "DISPlay", "BWLimit", "INVert", "LABel", "UNITs")
+        values = [shown(self.settings.get(f"CHANnel<n>:{name}", n)) for name in names]
+        fields = "RANG {};OFFS {};COUP {};IMP {};DISP {};BWL {};INV {};LAB \"{}\";UNIT {}".format(*values)
+        return f":CHAN{n}:{fields};PROB {shown(self._attenuation(call))};PROB:SKEW +0.00E+00;STYP SING"
+
+    def _describe_timebase(self, call: Call) -> str:
+        mode, reference = self.settings.get("TIMebase:MODE"), self.settings.get("TIMebase:REFerence")
+        position = shown(self.settings.number("TIMebase:POSition"))
+        return f":TIM:MODE {mode};REF {reference};MAIN:RANG {shown(self._range())};POS {position}"
+
+    # Acquiring
+
+    def _range(self) -> float:
+        return self.settings.number("TIMebase:RANGe")
+
+    def _memory_points(self) -> int:
+        return max(100, min(self._about.memory, round(self._converter.rate * self._range())))
+
+    def _points(self) -> int:
+        raw = self.settings.get("WAVeform:POINts:MODE") != "NORM"
+        most = min(self._memory_points(), self._about.memory if raw else 62_500)
+        asked = min(float(self.settings.get("WAVeform:POINts")), most)
+        return max(p for p in POINTS if p <= max(asked, POINTS[0]))
+
+    def _plan(self) -> Plan:
+        get, value = self.settings.get, self.settings.number
+        points = self._points()
+        step = self._range() / points
+        first = value("TIMebase:POSition") - _REFERENCES[str(get("TIMebase:REFerence"))] * self._range()
+        bits, quieter = self._converter.resolution(step, get("ACQuire:TYPE") == "HRES")
+        inputs = {}
+        for n in range(1, self.channels + 1):
+            if get("CHANnel<n>:DISPlay", n):
+                screen = value("CHANnel<n>:RANGe", n)
+                inputs[n] = Input(
+                    node=self.probes.get(n),
+                    span=screen * LEVELS / SCREEN_LEVELS,
+                    centre=value("CHANnel<n>:OFFSet", n),
+                    bandwidth=min(self._about.bandwidth, 20e6 if get("CHANnel<n>:BWLimit", n) else math.inf),
+                    noise=self._about.noise * screen * quieter,
+                    inverted=bool(get("CHANnel<n>:INVert", n)),
+                    ac=get("CHANnel<n>:COUPling", n) == "AC",
+                )
+        source = str(get("TRIGger[:EDGE]:SOURce"))
+        node = self.external if source == "EXT" else self.probes.get(int(source[4:])) if source[:4] == "CHAN" else None
+        level = float(self.settings.values.get(f"level {source}", 0.0))
+        edge = Edge(node, level, get("TRIGger[:EDGE]:SLOPe") == "POS", get("TRIGger:SWEep") == "AUTO")
+        return Plan(inputs, edge, first, step, points, bits)
+
+    def _actions(self) -> dict[str, Entry]:
+        arm, digitizer = self.digitizer.arm, self.digitizer
+        return {
+            "RUN": Entry(lambda call: arm(False)),
+            "SINGle": Entry(lambda call: arm(True)),
+            "STOP": Entry(lambda call: digitizer.stop()),
+            "DIGitize": Entry(self._digitize),
+            "AUToscale": Entry(self._autoscale),
+            "TRIGger:FORCe": Entry(lambda call: digitizer.force()),
+            "AER": Entry(None, lambda call: f"+{digitizer.take_arm_event():d}"),
+            "TER": Entry(None, lambda call: f"+{digitizer.take_trigger_event():d}"),
+            "OPERegister:CONDition": Entry(None, lambda call: f"+{self._condition()}"),
+            "OPERegister[:EVENt]": Entry(None, lambda call: f"+{self._take_latched()}"),
+            "SYSTem:ERRor[:NEXT]": Entry(None, self._next_error),
+            "SYSTem:PRESet": Entry(lambda call: self._reset()),
+            "SYSTem:SETup": Entry(
+                lambda call: self.settings.restore(call.only()[0]), lambda call: block(self.settings.saved(), 8)
+            ),
+            "*OPC": Entry(self._complete, lambda call: "1"),
+            "*WAI": Entry(lambda call: None),
+            "*TRG": Entry(lambda call: digitizer.force()),
+        }
+
+    def _digitize(self, call: Call) -> None:
+        sources = [int(choice(a, self._sources()[1:])[4:]) for a in call.args]
+        for n in range(1, self.channels + 1) if sources else ():
+            self.settings.put("CHANnel<n>:DISPlay", n in sources, n)
+        self.digitizer.arm(True)
+        self._interpreter.held = True
+
+    def _autoscale(self, call: Call) -> None:
+        for n in range(1, self.channels + 1):
+            self.settings.put("CHANnel<n>:RANGe", 8.0, n)
+            self.settings.put("CHANnel<n>:OFFSet", 0.0, n)
+        self.settings.put("TRIGger:SWEep", "AUTO")
+        self.digitizer.arm(False)
+
+    def _complete(self, call: Call) -> None:
+        self.status.events |= OPERATION_COMPLETE
+
+    def _finished(self) -> None:
+        self._latched |= 8
+        if self._interpreter.held:
+            self._output.extend(self._interpreter.resume())
+            self._settling = 0.0  # no time may pass within an event
+
+    def _condition(self) -> int:
+        return 8 * self.digitizer.running + 32 * self.digitizer.ready
+
+    def _take_latched(self) -> int:
+        latched, self._latched = self._latched, 0
+        return latched
+
+    # Waveforms
+
+    def _waveform(self) -> tuple[WaveformFormat, Record | None, Plan, int]:
+        """Format, record (None: there is none yet), its plan, and the selected channel."""
+        get = self.settings.get
+        form = WaveformFormat(
+            str(get("WAVeform:FORMat")), bool(get("WAVeform:UNSigned")), get("WAVeform:BYTeorder") == "LSBF"
+        )
+        record = self.digitizer.view(self._points())
+        plan = record.plan if record is not None else self._plan()
+        channel = int(str(get("WAVeform:SOURce"))[4:])
+        if channel not in plan.inputs:
+            raise ScpiError(-230, f"channel {channel} is not acquired")
+        return form, record, plan, channel
+
+    def _preamble(self) -> list[str]:
+        form, _, plan, channel = self._waveform()
+        return form.preamble(plan, plan.inputs[channel], str(self.settings.get("ACQuire:TYPE")))
+
+    def _data(self, call: Call) -> bytes:
+        form, record, plan, channel = self._waveform()
+        if record is None:
+            raise ScpiError(-230, "nothing acquired")
+        return form.data(record.codes[channel], plan, plan.inputs[channel])
+
+    # System
+
+    def _refuse(self, error: ScpiError) -> None:
+        self.status.events |= error.event
+        if len(self._errors) < QUEUE_LENGTH:
+            self._errors.append(error)
+        else:
+            self._errors[-1] = ScpiError(-350)
+
+    def _next_error(self, call: Call) -> str:
+        error = self._errors.popleft() if self._errors else ScpiError(0)
+        return f'{error.code:+d},"{error.text}"'
+
+    def _forget(self) -> None:
+        self._errors.clear()
+        self._latched = 0
+        self.digitizer.take_trigger_event()
+        self.digitizer.take_arm_event()
+
+    def _reset(self) -> None:
+        self.digitizer.stop()
+        self.digitizer.record = None
+        self.settings.reset()
+        self.settings.put("CHANnel<n>:DISPlay", True, 1)
+
+    def _summary(self) -> int:
+        return 0
+
+
+def _digits(value: float) -> float:
+    """Three significant digits, as the knobs' fine steps give."""
+    return float(f"{value:.3g}")
+
+
+def _asked_points(text: str) -> str:
+    if text.upper() in ("MAX", "MAXIMUM"):
+        return "1e12"
+    return str(int(number(text, 1, 1e9)))

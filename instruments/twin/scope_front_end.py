@@ -1,0 +1,346 @@
+"""What is behind an oscilloscope's front panel, whatever language that speaks: input, converter, trigger, record.
+
+An input is a first-order low-pass, white noise, and a converter of so many bits over a span that is a little wider
+than the screen; what is beyond the span comes out as its first or last code. In high-resolution mode consecutive
+conversions are averaged: more bits, less noise, down to a sixteenth, where what is left is not white any more.
+
+The bench tells of a run when it is over. A record that needs the time after that is complete later; one that needs
+less is complete at once, if a little later than on a real bench. While nothing runs, inputs lie at 0 V.
+
+Left out: gain and offset errors, jitter of the trigger, interpolation between samples, loading of the circuit.
+"""
+
+import math
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from instruments.clock import NS, VirtualClock
+
+Floats = npt.NDArray[np.float64]
+
+REARM = 5e-3
+"""From the command to a trigger circuit that looks out, with an empty pre-trigger buffer, s (estimate)."""
+AUTO_WAIT = 50e-3
+"""How long an automatic sweep waits for a trigger, s (estimate)."""
+RUN_LINE, RUN_LINE_VOLTS = "run", 3.3
+"""The board's run line: 0 V, and so many volts from a run's start to its end."""
+_LOOK_BACK = 1e-3  # s before a run in which its first edge may be looked for
+_COARSE, _FINE = 2001, 101  # points of the searches for an edge; three of them resolve a 1 s run to 50 ns
+_QUIETEST = 1 / 16
+
+
+class Run(Protocol):
+    """What a record is taken from: one run of the board, or nothing."""
+
+    @property
+    def start(self) -> float:
+        """First tick of the run, s on the bench's clock."""
+        ...
+
+    @property
+    def duration(self) -> float:
+        """Seconds."""
+        ...
+
+    def sample(self, nodes: Sequence[str], times: Floats) -> Floats:
+        """Volts at the nodes, shape (len(nodes), len(times)); times in s relative to `start`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Silence:
+    """No run: every node at 0 V."""
+
+    start: float
+    duration: float = 0.0
+
+    def sample(self, nodes: Sequence[str], times: Floats) -> Floats:
+        """Zeros, shape (len(nodes), len(times))."""
+        return np.zeros((len(nodes), len(times)))
+
+
+@dataclass(frozen=True)
+class Converter:
+    """What an instrument's converters can do.
+
+    Attributes:
+        bits: of one conversion.
+        most_bits: in high-resolution mode.
+        rate: conversions per second.
+    """
+
+    bits: int
+    most_bits: int
+    rate: float
+
+    def resolution(self, step: float, high: bool) -> tuple[int, float]:
+        """Bits, and the noise that is left of an unaveraged sample's, for samples `step` seconds apart."""
+        averaged = max(1.0, step * self.rate) if high else 1.0
+        bits = min(self.most_bits, self.bits + int(math.log(averaged, 4)))
+        return bits, max(_QUIETEST, averaged**-0.5)
+
+
+@dataclass(frozen=True)
+class Input:
+    """One channel.
+
+    Attributes:
+        node: what its probe hangs on; None for an open end (0 V).
+        span: from the first to past the last code, V > 0.
+        centre: in the middle of it, V.
+        bandwidth: -3 dB, Hz.
+        noise: of a sample, V rms.
+        inverted: the signal is turned over.
+        ac: its mean is taken away.
+    """
+
+    node: str | None
+    span: float
+    centre: float
+    bandwidth: float
+    noise: float
+    inverted: bool = False
+    ac: bool = False
+
+
+@dataclass(frozen=True)
+class Edge:
+    """What to trigger on: a crossing of `level` volts at a node (None: never), or nothing at all if `auto`."""
+
+    node: str | None
+    level: float
+    rising: bool
+    auto: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a record is taken.
+
+    Attributes:
+        inputs: by channel number.
+        edge: trigger.
+        first: time of the first sample, s after the trigger (negative: before it).
+        step: between samples, s.
+        points: samples.
+        bits: of the converter, 1..16.
+    """
+
+    inputs: Mapping[int, Input]
+    edge: Edge
+    first: float
+    step: float
+    points: int
+    bits: int
+
+    @property
+    def last(self) -> float:
+        """Time of the last sample, s after the trigger."""
+        return self.first + self.step * (self.points - 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """One acquisition.
+
+    Attributes:
+        plan: how it was taken.
+        codes: by channel, int16, shape (points,): left-justified, `span`/65536 volts each, 0 at `centre`.
+        run: what it was taken from.
+        trigger: time of the trigger in that run, s.
+    """
+
+    plan: Plan
+    codes: Mapping[int, npt.NDArray[np.int16]]
+    run: Run
+    trigger: float
+    views: dict[int, "Record"] = field(default_factory=dict)
+
+
+def first_crossing(run: Run, edge: Edge, since: float) -> float | None:
+    """Time in the run, s, of the first crossing not before `since`, to about 50 ns; None if there is none."""
+    if edge.node is None:
+        return None
+    if edge.node == RUN_LINE:
+        # Known beforehand; to sample a run may mean to compute it once more.
+        at = 0.0 if edge.rising else run.duration
+        return at if at >= since and 0.0 < edge.level <= RUN_LINE_VOLTS else None
+    low, high = max(since, -_LOOK_BACK), run.duration + _LOOK_BACK
+    for points in (_COARSE, _FINE, _FINE):
+        if high <= low:
+            return None
+        times = np.linspace(low, high, points)
+        above = run.sample([edge.node], times)[0] >= edge.level
+        before, after = (~above[:-1], above[1:]) if edge.rising else (above[:-1], ~above[1:])
+        crossings = np.flatnonzero(before & after)
+        if not len(crossings):
+            return None
+        low, high = float(times[crossings[0]]), float(times[crossings[0] + 1])
+    return high
+
+
+def low_pass(volts: Floats, step: float, bandwidth: float) -> Floats:
+    """First-order low-pass, its input taken as straight lines between samples; at rest before the first one."""
+    tau = 1 / (2 * math.pi * bandwidth)
+    if step > 40 * tau:
+        return volts  # settled to 1e-17 within a sample
+    from scipy.signal import lfilter  # rarely needed, and slow to load
+
+    a, ramp = math.exp(-step / tau), -math.expm1(-step / tau) * tau / step
+    settled: Floats = lfilter([1 - ramp, ramp - a], [1, -a], volts, zi=[volts[0] * ramp])[0] if len(volts) else volts
+    return settled
+
+
+def digitise(run: Run, trigger: float, plan: Plan, rng: np.random.Generator) -> dict[int, npt.NDArray[np.int16]]:
+    """Codes of every input (see `Record`)."""
+    times: Floats = np.arange(plan.points, dtype=np.float64) * plan.step + (trigger + plan.first)
+    nodes = sorted({i.node for i in plan.inputs.values() if i.node is not None})
+    traces = dict(zip(nodes, run.sample(nodes, times), strict=True)) if nodes else {}
+    half, unused = 2 ** (plan.bits - 1), 16 - plan.bits
+    codes = {}
+    for channel, wired in plan.inputs.items():
+        scale = 2 * half / wired.span
+        steps = rng.standard_normal(plan.points, dtype=np.float32)
+        steps *= wired.noise * scale
+        if wired.node is not None:
+            volts = low_pass(np.asarray(traces[wired.node], float), plan.step, wired.bandwidth)
+            if wired.ac:
+                volts = volts - volts.mean()
+            # Single precision is 2**-24 of full scale, which no converter here comes near.
+            steps += volts * (-scale if wired.inverted else scale)
+        steps -= wired.centre * scale
+        np.rint(steps, out=steps)
+        np.clip(steps, -half, half - 1, out=steps)
+        codes[channel] = steps.astype(np.int16) << unused
+    return codes
+
+
+class Digitizer:
+    """Arms, triggers, records.
+
+    Args:
+        clock: the bench's.
+        rng: draws noise.
+        plan: how a record is to be taken now.
+        finished: called when an acquisition is complete, inside an event of the clock: it must not let time pass.
+
+    Attributes:
+        running: acquiring, or waiting for a trigger.
+        record: the last one, or None.
+        count: acquisitions since the last `arm`.
+    """
+
+    def __init__(
+        self,
+        clock: VirtualClock,
+        rng: Callable[[], np.random.Generator],
+        plan: Callable[[], Plan],
+        finished: Callable[[], None],
+    ) -> None:
+        self.running = False
+        self.record: Record | None = None
+        self.count = 0
+        self._clock, self._rng, self._plan, self._finished = clock, rng, plan, finished
+        self._single = True
+        self._pending = False  # a record is taken, but its last sample is still to come
+        self._serial = 0
+        self._armed_ns = 0
+        self._arm_event = self._trigger_event = False
+
+    @property
+    def ready(self) -> bool:
+        """The pre-trigger buffer is full, and the trigger hasn't come."""
+        return self.running and not self._pending and self._clock.now_ns >= self._armed_ns
+
+    @property
+    def triggered(self) -> bool:
+        """The trigger has come, the record is not complete."""
+        return self._pending
+
+    def take_arm_event(self) -> bool:
+        """Whether the trigger was armed since this was asked last."""
+        happened = self._arm_event and self._clock.now_ns >= self._armed_ns
+        self._arm_event &= not happened
+        return happened
+
+    def take_trigger_event(self) -> bool:
+        """Whether a trigger came since this was asked last."""
+        happened, self._trigger_event = self._trigger_event, False
+        return happened
+
+    def arm(self, single: bool) -> None:
+        """Start anew: fill the pre-trigger buffer, then wait for a trigger; for one record, or again and again."""
+        plan = self._plan()
+        self.stop()
+        self.running, self._single, self.count = True, single, 0
+        wait = REARM + max(0.0, -plan.first)
+        self._armed_ns = self._clock.now_ns + round(wait * NS)
+        self._arm_event, self._trigger_event = True, False
+        if plan.edge.auto:
+            self._later(wait + AUTO_WAIT, self.force)
+
+    def stop(self) -> None:
+        """Give up what is not complete."""
+        self.running = self._pending = False
+        self._serial += 1
+
+    def force(self) -> None:
+        """Trigger now, if a trigger is waited for."""
+        if self.ready:
+            self._acquire(Silence(self._clock.now()), 0.0)
+
+    def on_run(self, run: Run) -> None:
+        """A run is over: see whether it brought the trigger."""
+        if not self.running or self._pending:
+            return
+        at = first_crossing(run, self._plan().edge, self._armed_ns / NS - run.start)
+        if at is not None:
+            self._acquire(run, at)
+
+    def view(self, points: int) -> Record | None:
+        """The record with fewer points, or with more, over the same time; None if there is none."""
+        record = self.record
+        if record is None or points == record.plan.points:
+            return record
+        if points not in record.views:
+            old = record.plan
+            plan = Plan(old.inputs, old.edge, old.first, old.step * old.points / points, points, old.bits)
+            every, rest = divmod(old.points, points)
+            codes = (
+                {channel: c[::every] for channel, c in record.codes.items()}
+                if not rest
+                else digitise(record.run, record.trigger, plan, self._rng())
+            )
+            record.views[points] = Record(plan, codes, record.run, record.trigger)
+        return record.views[points]
+
+    def _acquire(self, run: Run, trigger: float) -> None:
+        plan = self._plan()
+        record = Record(plan, digitise(run, trigger, plan, self._rng()), run, trigger)
+        self._trigger_event, self._pending = True, True
+        left = run.start + trigger + plan.last - self._clock.now()
+        if left > 0:
+            self._later(left, lambda: self._complete(record))
+        else:
+            self._complete(record)
+
+    def _complete(self, record: Record) -> None:
+        self.record, self._pending = record, False
+        self.count += 1
+        self.running = not self._single
+        # What follows a record in a continuous sweep fills its buffer from here.
+        self._armed_ns = self._clock.now_ns + round(max(0.0, -record.plan.first) * NS)
+        self._serial += 1
+        self._finished()
+
+    def _later(self, seconds: float, action: Callable[[], None]) -> None:
+        def wait(serial: int) -> Generator[Any, Any, None]:
+            yield self._clock.env.timeout(math.ceil(seconds * NS))
+            if serial == self._serial:
+                action()
+
+        self._clock.env.process(wait(self._serial))
