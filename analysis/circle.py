@@ -16,6 +16,7 @@ Array = npt.NDArray[np.float64]
 
 CLAMP_VOLTS = (-0.2, 0.4)
 G_FIXED = 50e-6
+TICK = 5e-3
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ def summarise_circle(run: RunFile) -> CircleSummary:
     if run.header.procedure != "circle":
         raise AnalysisError(f"run {run.header.run_id} is a {run.header.procedure} run, not a circle run")
     names = run.names("data")
-    if "samples/end" not in names:
+    ends = final_states(run)
+    if len(ends) < 2:
         raise AnalysisError(f"run {run.header.run_id} is {run.status}: it has no samples to judge")
     truth = reference()
     rng = np.random.default_rng(0)
@@ -74,10 +76,10 @@ def summarise_circle(run: RunFile) -> CircleSummary:
     errors = [float(np.sqrt(np.mean(run.data(n)[0] ** 2))) for n in rounds]
     energy = float(run.twin("run_energy").mean()) if "run_energy" in run.names("twin") else None
     return CircleSummary(
-        calibrated=_quality(run.data("samples/end"), truth, rng),
+        calibrated=_quality(ends, truth, rng),
         uncalibrated=None if before is None else _quality(before, truth, rng),
         programming=summarise(run),
-        run_seconds=len(run.data("drive/table")) * 5e-3,
+        run_seconds=len(run.data("drive/table")) * TICK,
         sample_seconds=float(np.median(events["duration"][compute])) if compute.any() else float("nan"),
         lab_seconds=float(events["time"].max() - events["time"].min()),
         calibration=np.array(errors),
@@ -104,6 +106,18 @@ def trajectories(run: RunFile, count: int) -> tuple[Array, Array]:
     if not count:
         raise AnalysisError(f"run {run.header.run_id} recorded no waveforms")
     return waves.times(0), np.stack([waves.volts(i)[:2] for i in range(count)]) / UNIT_VOLT
+
+
+def final_states(run: RunFile, window: float = 4e-3) -> Array:
+    """Results of the recorded solutions (n, 2) in units of 0.1 V: mean of the last `window` s before the run's end."""
+    if "scope1" not in run.scopes or "drive/table" not in run.names("data"):
+        return np.zeros((0, 2))
+    waves = run.waveforms("scope1")
+    end = len(run.data("drive/table")) * TICK
+    times = waves.times(0) if len(waves) else np.zeros(0)
+    inside = (times > end - window) & (times < end)
+    found = [waves.volts(i)[:2, inside].mean(axis=1) for i in range(len(waves))]
+    return np.array(found).reshape(-1, 2) / UNIT_VOLT
 
 
 def slices(run: RunFile, instants: tuple[float, ...]) -> list[Array]:

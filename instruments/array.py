@@ -339,7 +339,9 @@ class CellArray:
             except (LinkError, DoubtError) as error:  # in doubt: pulses of no height only
                 self._broken = True
                 if attempt == ATTEMPTS:
-                    raise LinkError(f"{what} a cell failed {ATTEMPTS} times ({error}); check cables and power") from error
+                    raise LinkError(
+                        f"{what} a cell failed {ATTEMPTS} times ({error}); check cables and power"
+                    ) from error
                 self.troubles.note(f"{what} is repeated ({error})")
         raise AssertionError("unreachable")
 

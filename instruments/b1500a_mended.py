@@ -47,7 +47,10 @@ class RampingSMU(SMU):
         """
         status = self._query_status_raw()
         key = f"{'DV' if source_type.upper() == 'VOLTAGE' else 'DI'}{self.id}"
-        start = float(status[key][1]) if key in status else 0.0
+        with readable("B1500A, *LRN?"):
+            start = float(status[key][1]) if key in status else 0.0
+            if not abs(start) <= 200.0:  # V or A; no SMU can, and the ramp would not end
+                raise ValueError(f"{key} at {start:g}")
         steps = max(1, math.ceil(abs(target_output - start) / stepsize - 1e-9))
         for level in np.linspace(start, target_output, steps + 1)[1:-1]:
             self.force(source_type, source_range, float(level), comp, comp_polarity, comp_range)
@@ -57,12 +60,14 @@ class RampingSMU(SMU):
     @SMU.meas_range_current.getter
     def meas_range_current(self) -> Any:
         """Control current measurement range; reads a (name, index) tuple. (``RI``)."""
-        return self.current_ranging.meas(int(self.query_learn(32, "RI")))
+        with readable("B1500A, *LRN? 32"):
+            return self.current_ranging.meas(int(self.query_learn(32, "RI")))
 
     @SMU.meas_range_voltage.getter
     def meas_range_voltage(self) -> Any:
         """Control voltage measurement range; reads a (name, index) tuple. (``RV``)."""
-        return self.voltage_ranging.meas(int(self.query_learn(32, "RV")))
+        with readable("B1500A, *LRN? 32"):
+            return self.voltage_ranging.meas(int(self.query_learn(32, "RV")))
 
 
 class ExactSPGU(SPGU):
@@ -140,17 +145,26 @@ class MendedB1500(AgilentB1500):
     @AgilentB1500.sampling_mode.getter
     def sampling_mode(self) -> Any:
         """Control sampling mode, linear or logarithmic. (``ML``)."""
-        return SamplingMode(int(self.query_learn(47)["ML"]))
+        with readable("B1500A, *LRN? 47"):
+            return SamplingMode(int(self.query_learn(47)["ML"]))
 
     def query_modules(self) -> Any:
         """Modules by slot. (``UNT?``)."""
         with readable("B1500A, UNT?"):
-            return super().query_modules()
+            modules = super().query_modules()
+            if any(slot not in range(1, 11) for slot in modules):
+                raise ValueError(f"{len(modules)} modules in 10 slots")
+            return modules
 
     def query_learn(self, query_type: int | str) -> Any:
         """Settings as the instrument tells them, by command. (``*LRN?``)."""
         with readable("B1500A, *LRN?"):
             return super().query_learn(query_type)
+
+    def query_learn_header(self, query_type: int | str, **kwargs: Any) -> Any:
+        """Settings as the instrument tells them, in words; arguments as pymeasure's. (``*LRN?``)."""
+        with readable("B1500A, *LRN?"):
+            return super().query_learn_header(query_type, **kwargs)
 
     def query_meas_mode(self) -> dict[str, Any]:
         """Measurement mode and channels, as far as they were set."""

@@ -94,7 +94,7 @@ def readable(name: str) -> Iterator[None]:
     """Turn what parsing a reply raises into `LinkError`."""
     try:
         yield
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, NotImplementedError) as error:
         said = " ".join(str(error).split())[:120]
         raise LinkError(f"{name}: the reply makes no sense ({said or type(error).__name__})") from error
 

@@ -55,7 +55,8 @@ def _parsed(text: str, unit: str) -> float:
     if match[2] is None:
         return float(match[1])
     quantity: Any = _registry().Quantity(float(match[1]), match[2].strip())
-    return float(quantity.to(unit).magnitude)
+    # pint multiplies by a binary factor: "120 uS" would become a hair less than 120e-6, and fail a limit of that value.
+    return float(f"{quantity.to(unit).magnitude:.15g}")
 
 
 _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "u"), (1e-9, "n"), (1e-12, "p"))

@@ -15,7 +15,7 @@ from instruments.array import CellArray, Lines
 from instruments.b1500a import B1500A
 from instruments.board import Board
 from instruments.clock import Clock, WallClock, wall_time
-from instruments.errors import ConfigError, InstrumentError, StationError
+from instruments.errors import ConfigError, InstrumentError, LinkError, StationError
 from instruments.infiniivision import InfiniiVision
 from instruments.limits import FlexGate
 from instruments.link import Troubles
@@ -72,9 +72,7 @@ class Station:
             if role == "oscilloscope" or role.startswith("oscilloscope_")
         }
         lines = Lines(file.lines["bit_line"], file.lines["source_line"], file.lines["word_line"])
-        self.array = CellArray(
-            self.analyzer, self.board, lines, file.limits, file.read, self.clock, self.troubles
-        )
+        self.array = CellArray(self.analyzer, self.board, lines, file.limits, file.read, self.clock, self.troubles)
 
     @property
     def world(self) -> Literal["real", "simulated"]:
@@ -104,7 +102,7 @@ class Station:
             InstrumentError: an instrument is unreachable or does not answer; the ones already open are closed.
             ConfigError: the file names an unknown driver or library.
         """
-        params = {k: v for k, v in {**file.twin, **twin}.items() if v is not None}
+        params = {**file.twin, **{k: v for k, v in twin.items() if v is not None}}
         if not file.simulated and params:
             raise ConfigError(
                 f"station {file.name} is real: a bench directory or chip seed makes sense for a twin only"
@@ -178,7 +176,9 @@ class Station:
 
     def _open_scope(self, entry: InstrumentEntry) -> Oscilloscope:
         if entry.driver not in SCOPES:
-            raise ConfigError(f"instruments.{entry.role}: driver {entry.driver!r} is unknown; known: {', '.join(SCOPES)}")
+            raise ConfigError(
+                f"instruments.{entry.role}: driver {entry.driver!r} is unknown; known: {', '.join(SCOPES)}"
+            )
         with _reachable(entry):
             resource: Any = self._manager.open_resource(entry.resource, timeout=round(entry.timeout * 1000))
         return SCOPES[entry.driver](resource, self.clock)
@@ -205,7 +205,7 @@ class Station:
 def _reachable(entry: InstrumentEntry) -> Any:
     try:
         yield
-    except (pyvisa.Error, OSError, ValueError) as error:
+    except (pyvisa.Error, OSError, ValueError, LinkError) as error:
         reason = getattr(error, "description", None) or str(error)
         raise InstrumentError(
             f"{entry.role} at {entry.resource} can't be reached: {' '.join(str(reason).split())} "

@@ -30,13 +30,16 @@ RunsOption = Annotated[str, typer.Option("--runs", help="Folder that runs are ke
 def main() -> None:
     """Entry point: errors that a person can mend are one sentence and exit code 2."""
     code = _run()
-    prefect = sys.modules.get("workflows.flows.server")
-    if prefect is not None and not prefect.settled():
+    if _UNSETTLED:
         # Prefect would try each event it could not hand over for seconds, for minutes in all, before it let us go.
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         os._exit(code)
     sys.exit(code)
+
+
+_UNSETTLED: list[str] = []
+"""Addresses of servers that went away with something still to be told to them."""
 
 
 def _run() -> int:
@@ -46,6 +49,8 @@ def _run() -> int:
     try:
         app(standalone_mode=True)
     except SystemExit as end:
+        if end.code == 130:  # Ctrl-C before anything was open; typer says nothing
+            say("interrupted", "yellow")
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except (Interrupted, KeyboardInterrupt) as error:
         say(f"interrupted: {error}" if str(error) else "interrupted", "yellow")
@@ -198,8 +203,10 @@ def _program(job: "ProgramJob", options: "ProgramOptions", direct: bool) -> None
     except (Interrupted, KeyboardInterrupt) as error:
         if not (job.folder / "journal.jsonl").is_file():
             raise Interrupted("stopped before anything was driven") from error
-        told = Interrupted(f"go on with: ohmflow program --resume {shlex.quote(str(job.folder))}")
-        for note in getattr(error, "__notes__", []):
+        notes = getattr(error, "__notes__", [])
+        safe = "" if notes else "outputs are at 0 V and open; "
+        told = Interrupted(f"{safe}go on with: ohmflow program --resume {shlex.quote(str(job.folder))}")
+        for note in notes:
             told.add_note(note)
         raise told from error
     _report(job.folder, stopwatch() - started)
@@ -214,10 +221,12 @@ def _as_flow(job: "ProgramJob", options: "ProgramOptions", stop: "StopOnSignal")
     from workflows.errors import Interrupted
     from workflows.flows.server import check_server, server
 
-    with server(Path(os.environ["PREFECT_HOME"])) as local:
+    with server(Path(os.environ["PREFECT_HOME"]), _UNSETTLED.append) as local:
         with console.status("starting Prefect's server (a while longer the first time) ..."):
             if local is not None:
                 os.environ["PREFECT_API_URL"] = local.url
+                # A server on this machine that is gone stays gone: Prefect would ask it again for a minute, each time.
+                os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "2")
             from prefect.exceptions import TerminationSignal
 
             from workflows.flows.program import Watch, program_array

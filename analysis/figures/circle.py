@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-from analysis.circle import CLAMP_VOLTS, CircleSummary, node_waveforms, slices, trajectories
+from analysis.circle import CLAMP_VOLTS, CircleSummary, final_states, node_waveforms, slices, trajectories
 from analysis.figures.programming import label
 from analysis.figures.style import BLUE, GREEN, GREY, ORANGE, caption, figure, save
 from analysis.records import RunFile
@@ -146,7 +146,7 @@ def _samples(run: RunFile, summary: CircleSummary, folder: Path) -> Path:
             ax_before.set_visible(False)
         kl, r = summary.calibrated.metrics["kl_2d"], summary.calibrated.metrics["radius_mean"]
         title = f"calibrated: KL2 {kl.value:.3f} (floor {kl.floor:.3f})\nmean radius {r.value:.3f}"
-        _cloud(ax_after, run.data("samples/end"), title)
+        _cloud(ax_after, final_states(run), title)
         count = summary.calibrated.samples
         fig.suptitle(f"A circle out of noise: {count} solutions  [Fig. 3e]", x=0.01, ha="left", fontsize=13)
         caption(fig, label(run))

@@ -107,7 +107,7 @@ class Rule:
         if not isinstance(data, dict):
             raise ConfigError(f"{what}: must be a mapping such as {{fault: lost-reply, chance: 0.01}}")
         fault = data.get("fault")
-        if fault not in SETTINGS:
+        if not isinstance(fault, str) or fault not in SETTINGS:
             raise ConfigError(f"{what}: fault {fault!r} is unknown; known: {', '.join(SETTINGS)}")
         own = SETTINGS[fault]
         common = ("fault", "resource", "message", "chance", "at", "after", "until", "most")

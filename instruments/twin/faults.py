@@ -165,7 +165,7 @@ class FaultInjector:
             self._disk(None)
 
     def _seconds(self) -> float:
-        return (self._clock.now_ns - self._opened_ns) / NS
+        return float(self._clock.now_ns - self._opened_ns) / NS
 
     # Replies
 

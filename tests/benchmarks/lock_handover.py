@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -46,6 +47,7 @@ def drive(folder: Path, held: Held, service: str, rng: random.Random) -> None:
             told = {f"{owner.run} {owner.pid}" for owner in held.abandoned.values()}
             note("takeover" if told and gone(int(found.split()[1])) else "VIOLATION-marker")
             marker.unlink()
+        held.made_safe()
         note("enter")
         try:
             fd = os.open(marker, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
@@ -59,7 +61,7 @@ def drive(folder: Path, held: Held, service: str, rng: random.Random) -> None:
             fcntl.flock(port, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             note("port-busy")
-        WallClock().sleep(rng.uniform(0, 3e-3))
+        WallClock().sleep(rng.uniform(0, 20e-3))
         held.check()
         os.close(port)
         marker.unlink()
@@ -99,7 +101,7 @@ def fork(work: Callable[[], None]) -> int:
 def count(log: Path) -> int:
     """Changes of the driving service so far."""
     services = [line.split()[2] for line in log.read_text().splitlines() if " enter " in line]
-    return sum(a != b for a, b in zip(services, services[1:], strict=False))
+    return sum(a != b for a, b in pairwise(services))
 
 
 def judge(lines: list[str], kills: dict[int, int]) -> tuple[int, list[float], list[float], int, int]:
@@ -129,7 +131,7 @@ def judge(lines: list[str], kills: dict[int, int]) -> tuple[int, list[float], li
 
 
 def waiting_cost(folder: Path, waiters: int) -> float:
-    """Share of a core that one waiter costs while `waiters` of them queue for 4 s."""
+    """Share of a core that one waiter costs while `waiters` of them queue, 5 s to 9 s after they came."""
     locks = StationLocks(folder / "quiet", host="here")
 
     def queue() -> None:
@@ -138,7 +140,7 @@ def waiting_cost(folder: Path, waiters: int) -> float:
     clock = WallClock()
     with locks.acquire_keys(KEYS, run="holder"):
         pids = [fork(queue) for _ in range(waiters)]
-        clock.sleep(1)
+        clock.sleep(5)
         before = [cpu(pid) for pid in pids]
         clock.sleep(4)
         used = [cpu(pid) - start for pid, start in zip(pids, before, strict=True)]

@@ -18,8 +18,8 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT)]
 
-from workflows.planning import Week, forecast, load_week, plan  # noqa: E402  (the path is set above)
-from workflows.planning.durations import PastRun  # noqa: E402
+from workflows.planning import Week, forecast, load_week  # noqa: E402  (the path is set above)
+from workflows.planning.durations import PastRun, past_runs  # noqa: E402
 from workflows.planning.model import Job, Resource, Step  # noqa: E402
 
 WEEKS, REPEATS = 60, 300
@@ -100,7 +100,9 @@ def actual_course(
                 if any(by_name[o].state != "done" for o in d.job.after):
                     continue
                 d.todo = [
-                    (things[r].move, moves[d.job.name, r], r) for r in d.job.resources if d.job.station and things[r].move
+                    (things[r].move, moves[d.job.name, r], r)
+                    for r in d.job.resources
+                    if d.job.station and things[r].move
                 ]
                 d.todo += [(s, seconds[d.job.name, i], "") for i, s in enumerate(d.job.steps)]
                 d.state, d.asked, changed = "queued", now, True
@@ -144,7 +146,9 @@ def actual_course(
     return {d.job.name: d.finished for d in doing}
 
 
-def breakages(resources: Sequence[Resource], limit: float, rng: np.random.Generator) -> dict[str, list[tuple[float, float]]]:
+def breakages(
+    resources: Sequence[Resource], limit: float, rng: np.random.Generator
+) -> dict[str, list[tuple[float, float]]]:
     """When each resource is out of order."""
     found: dict[str, list[tuple[float, float]]] = {}
     for r in resources:
@@ -156,7 +160,9 @@ def breakages(resources: Sequence[Resource], limit: float, rng: np.random.Genera
     return found
 
 
-def _random_week(rng: np.random.Generator, folder: Path) -> tuple[Week, dict[tuple[str, int], float], dict[tuple[str, str], float]]:
+def random_week(
+    rng: np.random.Generator, folder: Path
+) -> tuple[Week, dict[tuple[str, int], float], dict[tuple[str, str], float]]:
     """A plan with what the forecaster may know, and what its steps and moves then really take."""
     past: list[PastRun] = []
     truths: list[tuple[str, float, float]] = []  # how it is written, true centre of the logarithm, true spread
@@ -185,13 +191,12 @@ def _random_week(rng: np.random.Generator, folder: Path) -> tuple[Week, dict[tup
         scope = ", instruments: scope" if rng.random() < 0.35 else ""
         after = f", after: j{rng.integers(i)}" if i and rng.random() < 0.25 else ""
         arrive = f"2031-05-{rng.integers(5, 9):02d}T{rng.integers(9, 20):02d}:{rng.integers(60):02d}"
-        lines.append(
-            f"  j{i}: {{station: {station}, arrive: {arrive}, priority: {rng.integers(3)}{scope}{after}, steps: [{', '.join(steps)}]}}"
-        )
-    text = f"""plan: {{start: "2031-05-05T08:00", zone: Europe/Berlin}}
-stations: {{a: {{failures: {{mtbf: 6 d, mttr: 2 h}}}}, b: , c: }}
-instruments: {{scope: {{at: a, move: {{duration: 20 min +- 20 %, hands: [lena, omar]}}}}}}
-operators: {{lena: {{hours: Mon-Fri 08:00-17:00}}, omar: {{hours: Mon-Sun 11:00-21:00}}}}
+        when = f"arrive: {arrive}, priority: {rng.integers(3)}{scope}{after}"
+        lines.append(f"  j{i}: {{station: {station}, {when}, steps: [{', '.join(steps)}]}}")
+    text = """plan: {start: "2031-05-05T08:00", zone: Europe/Berlin}
+stations: {a: {failures: {mtbf: 6 d, mttr: 2 h}}, b: , c: }
+instruments: {scope: {at: a, move: {duration: 20 min +- 20 %, hands: [lena, omar]}}}
+operators: {lena: {hours: Mon-Fri 08:00-17:00}, omar: {hours: Mon-Sun 11:00-21:00}}
 jobs:
 """ + "\n".join(lines)
     path = folder / "week.yaml"
@@ -205,7 +210,7 @@ def synthetic(folder: Path) -> None:
     rng = np.random.default_rng(1)
     shares, jobs, waited, seconds_used = [], 0, 0, 0.0
     for _ in range(WEEKS):
-        week, really, moves = _random_week(rng, folder)
+        week, really, moves = random_week(rng, folder)
         begin = time.process_time()
         expected = forecast(week, rng, REPEATS)
         seconds_used += time.process_time() - begin
@@ -220,31 +225,39 @@ def synthetic(folder: Path) -> None:
     print(f"forecast of a week: {seconds_used / WEEKS:.2f} s of processor time, {REPEATS} repeats")
 
 
-def twins(folder: Path, runs: int = 20, weeks: int = 40) -> None:
-    """Coverage where durations are those of programming runs on twins: `runs` past ones, `runs` that then happen."""
-    from workflows.planning.durations import past_runs
+def twin_runs(folder: Path, runs: int = 48) -> list[PastRun]:
+    """Programming runs of small patterns on twins, each on a chip of its own."""
     from workflows.procedures.jobs import ProgramJob, ProgramOptions
 
     rng = np.random.default_rng(2)
     begin = time.perf_counter()
-    for number in range(2 * runs):
+    for number in range(runs):
         target = np.full((32, 32), np.nan)
         side = 4 + number % 3
         target[:side, :side] = rng.uniform(20e-6, 90e-6, (side, side))
         pattern = folder / f"pattern{number}.npy"
         np.save(pattern, target)
         options = ProgramOptions(
-            pattern=str(pattern), runs=str(folder / ("past" if number < runs else "actual")), run_id=f"run{number}",
-            chip=str(100 + number), fresh=True,
-        )  # fmt: skip
+            pattern=str(pattern), runs=str(folder / "runs"), run_id=f"run{number}", chip=str(100 + number), fresh=True
+        )
         ProgramJob.prepare(options).run()
-    actual_runs = past_runs(folder / "actual")
-    print(f"{2 * runs} programming runs on twins in {time.perf_counter() - begin:.0f} s")
+    print(f"{runs} programming runs on twins in {time.perf_counter() - begin:.0f} s")
+    return past_runs(folder / "runs")
+
+
+def twins(folder: Path, made: Sequence[PastRun], days: int = 60) -> None:
+    """Coverage where durations are those of runs on twins.
+
+    Each day half of the runs, chosen anew, are the past, and jobs take as long as others of them did.
+    """
+    rng = np.random.default_rng(3)
     shares = []
-    for _ in range(weeks):
+    for _ in range(days):
+        order = rng.permutation(len(made))
+        past, happening = ([made[i] for i in half] for half in np.array_split(order, 2))
         lines, really = [], {}
         for i in range(16):
-            run = actual_runs[rng.integers(len(actual_runs))]
+            run = happening[i]  # each once: two jobs never take exactly as long
             really[f"j{i}", 0] = run.seconds
             lines.append(
                 f"  j{i}: {{station: {'ab'[i % 2]}, arrive: every 1 d, priority: {rng.integers(3)}, "
@@ -254,15 +267,17 @@ def twins(folder: Path, runs: int = 20, weeks: int = 40) -> None:
         path = folder / "week.yaml"
         head = 'plan: {start: "2031-05-05T08:00Z", days: 1}\nstations: {a: , b: }\ninstruments: {meter: }\njobs:\n'
         path.write_text(head + "\n".join(lines))
-        expected = plan(path, folder / "past", seed=int(rng.integers(2**31)), repeats=REPEATS)
+        expected = forecast(load_week(path, past), rng, REPEATS)
         seconds = {(f"{name}#1", step): value for (name, step), value in really.items()}
         shares.append(expected.coverage(actual_course(expected.week, seconds, {}, {})))
-    print(f"{weeks} days of 16 such runs on two stations: within P10-P90 {np.mean(shares):.1%}, a day's own share "
-          f"{np.quantile(shares, 0.1):.0%}-{np.quantile(shares, 0.9):.0%}")  # fmt: skip
+    mean, error = np.mean(shares), np.std(shares) / np.sqrt(days)
+    low, high = np.quantile(shares, [0.1, 0.9])
+    print(f"{days} days of 16 such runs on two stations")
+    print(f"within P10-P90: {mean:.1%} +- {error:.1%}; a day's own share lies in {low:.0%}-{high:.0%} (P10-P90)")
 
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as scratch:
         synthetic(Path(scratch))
         if "--no-twins" not in sys.argv:
-            twins(Path(scratch))
+            twins(Path(scratch), twin_runs(Path(scratch)))

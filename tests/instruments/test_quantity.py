@@ -34,7 +34,7 @@ from instruments.quantity import si, to_si
     ],
 )
 def test_what_people_write(text: object, unit: str, value: float) -> None:
-    assert to_si(text, unit) == pytest.approx(value, rel=1e-12)
+    assert to_si(text, unit) == value
 
 
 @pytest.mark.parametrize(

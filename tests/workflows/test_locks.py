@@ -182,9 +182,26 @@ class TestDeath:
             assert held.previous.run == "theirs"
             assert list(held.abandoned) == [ANALYZER]
             assert "died without releasing; its outputs may be on: make safe first" in held.previous.trouble
+            held.made_safe()
         with taken(locks, ANALYZER, wait=False) as held:
             assert held.previous is None
         assert states(folder) == {BOARD.name: "abandoned", ANALYZER.name: "free", SCOPE.name: "free"}
+
+    def test_is_told_again_until_somebody_made_it_safe(self, locks, child):
+        other = child("theirs", ANALYZER)
+        said(other)
+        slain(other)
+        for _ in range(2):  # the first could not open the station, say
+            with taken(locks, ANALYZER, SCOPE, wait=False) as held:
+                assert held.previous.run == "theirs"
+        assert [(info.state, info.owner and info.owner.run) for info in locks.status()] == [
+            ("abandoned", "theirs"),
+            ("free", None),
+        ]
+        with taken(locks, ANALYZER, wait=False) as held:
+            held.made_safe()
+        with taken(locks, ANALYZER, wait=False) as held:
+            assert held.previous is None
 
     def test_nothing_but_a_name_is_left_by_a_kill(self, locks, child, folder):
         for _ in range(3):

@@ -34,7 +34,7 @@ WATCH = Watch()
 def solve_circle(
     samples: int = 1000, uncalibrated: int = 200, calibration_runs: int = 32, calibration_rounds: int = 2,
     recipe: str = "hardware", seed: int = 1, tolerance: float = 1e-6, verify: float = 0.7, budget: int = 120,
-    points: int = 2000, field: int = 11, station: str = "station-twin.yaml", runs: str = "runs", run_id: str = "",
+    points: int = 2000, field: int = 11, compensation: int = 500, station: str = "station-twin.yaml", runs: str = "runs", run_id: str = "",
     bench: str = "", chip: str = "", preset: str = "", fresh: bool = False, cache: str = "", baseline: bool = True,
     operator: str = "", command_line: str = "",
 ) -> str:  # fmt: skip
@@ -52,6 +52,7 @@ def solve_circle(
         budget: pulses a cell may take.
         points: oscilloscope samples a solution.
         field: points an axis of the measured vector field; 0 for none.
+        compensation: iterations of the chip-in-the-loop training; 0 for none.
         station: station file, with an oscilloscope.
         runs: folder of runs.
         run_id: name of the run; empty for one made from the time.

@@ -6,6 +6,7 @@ lines a user sees. This one is a child that dies with its parent, whatever kills
 
 import contextlib
 import ctypes
+import logging
 import os
 import signal
 import socket
@@ -103,25 +104,31 @@ class LocalServer:
 
 
 @contextlib.contextmanager
-def server(home: Path) -> Iterator[LocalServer | None]:
-    """A local server for the duration of a block, or None if the user's `PREFECT_API_URL` names one already."""
-    if os.environ.get("PREFECT_API_URL"):
-        yield None
-        return
-    local = LocalServer(home)
-    local.start()
+def server(home: Path, unsettled: Callable[[str], object] = print) -> Iterator[LocalServer | None]:
+    """A local server for the duration of a block, or None if the user's `PREFECT_API_URL` names one already.
+
+    Args:
+        home: Prefect's folder.
+        unsettled: called with the server's address if at the end it does not take what Prefect still has to tell it.
+    """
+    own = os.environ.get("PREFECT_API_URL")
+    local = None if own else LocalServer(home)
     try:
+        if local is not None:
+            local.start()
         yield local
     finally:
-        settled()
-        local.stop()
-        os.environ.pop("PREFECT_API_URL", None)
+        if not settle():
+            unsettled(own or (local.url if local else ""))
+        if local is not None:
+            local.stop()
+            os.environ.pop("PREFECT_API_URL", None)
 
 
-def settled(seconds: float = 5.0) -> bool:
+def settle(seconds: float = 5.0) -> bool:
     """Give Prefect's workers `seconds` to hand over events and logs they still have; says whether they could.
 
-    Does nothing if Prefect was not imported. Its own way, at the interpreter's exit, has no limit of time.
+    They take nothing more afterwards. Prefect's own way, at the interpreter's exit, has no limit of time.
     """
     if "prefect.events.worker" not in sys.modules:
         return True
@@ -130,6 +137,7 @@ def settled(seconds: float = 5.0) -> bool:
 
     waiting: list[object] = []
     for worker in (EventsWorker, APILogWorker):
+        logging.getLogger(worker.__name__).setLevel(logging.ERROR)  # else it counts what is left, every few seconds
         outcome = worker.drain_all(timeout=seconds)
         assert isinstance(outcome, tuple)  # a coroutine only where an event loop is running
         waiting += outcome[1]

@@ -103,7 +103,7 @@ def tickets(folder: Path, known: dict[str, Ticket | None]) -> list[tuple[Path, T
 
 
 def alive(path: Path) -> bool:
-    """Whether a waiter is still there. Under the gate, or a waiter's own first lock might fail on ours."""
+    """Whether a lock is taken. Under the gate: the first try of whoever makes it might fail on ours."""
     try:
         lock = OsLock(path, create=False)
     except FileNotFoundError:

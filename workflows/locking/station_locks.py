@@ -37,6 +37,10 @@ from workflows.locking.records import (
 
 _POLLS_APART = 8
 """Those far back in the queue look this many times less often than the next."""
+_SLOWEST = 0.05
+"""Seconds between two looks of the next in the queue, once it has waited for long."""
+_GLANCES = 0.5
+"""Seconds for which a waiter looks at nothing but what stands in its way."""
 
 
 class Held:
@@ -44,7 +48,8 @@ class Held:
 
     Attributes:
         keys: the instruments.
-        abandoned: by instrument, the owner that left it without making it safe; empty when all was in order.
+        abandoned: by instrument, the owner that left it without making it safe; empty when all was in order. Say
+            `made_safe` once it is, or the next owner is told of the same.
     """
 
     def __init__(
@@ -60,6 +65,7 @@ class Held:
         self._locks = dict(locks)
         self._shared = shared
         self._unsafe = ""
+        self._inherited = dict(abandoned)
 
     @property
     def previous(self) -> OwnerRecord | None:
@@ -87,6 +93,10 @@ class Held:
             if not there:
                 raise LockLost(f"the lock file of {key} was removed or replaced; stop driving it")
 
+    def made_safe(self) -> None:
+        """Say that what was abandoned is safe by now."""
+        self._inherited = {}
+
     def left_unsafe(self, reason: str) -> None:
         """Say at release that the outputs may be on, so that the next owner is told like after a death."""
         self._unsafe = reason or "not known"
@@ -96,11 +106,11 @@ class Held:
         if os.getpid() != self._record.pid:
             return
         locks, self._locks = self._locks, {}
-        record = replace(self._record, unsafe=self._unsafe) if self._unsafe else None
+        mine = replace(self._record, unsafe=self._unsafe) if self._unsafe else None
         for key, lock in reversed(locks.items()):
             # A record that can't be cleared makes the next owner careful, which is right on a failing disk.
             with contextlib.suppress(OSError):
-                lock.write(encode_lock(key.name, record))
+                lock.write(encode_lock(key.name, mine or self._inherited.get(key)))
             lock.close()
 
     def __enter__(self) -> "Held":
@@ -118,7 +128,7 @@ class StationLocks:
     Args:
         folder: made if it is missing. Who may write in it may lock; for several users make it group-writable.
         host: this machine's name; give containers that share interfaces one and the same.
-        poll: seconds between two looks of the next in the queue.
+        poll: seconds between two looks of the next in the queue, at first.
         wall: the date and time of day, for records.
 
     Raises:
@@ -126,7 +136,7 @@ class StationLocks:
     """
 
     def __init__(
-        self, folder: Path, *, host: str = "", poll: float = 0.02, wall: Callable[[], str] = wall_time
+        self, folder: Path, *, host: str = "", poll: float = 0.01, wall: Callable[[], str] = wall_time
     ) -> None:
         self.folder = folder
         self.host = host or socket.gethostname()
@@ -196,7 +206,7 @@ class StationLocks:
             while True:
                 with usable(self.folder):
                     with gate(self.folder, clock):
-                        taken = attempt.take()
+                        taken = not attempt.still_blocked() and attempt.take()
                         if not taken and patience > 0:
                             attempt.queue()
                     if taken:
@@ -205,11 +215,13 @@ class StationLocks:
                 if told is not None and patience > 0 and waiting != last:
                     told(waiting)
                 last = waiting
-                left = begun + patience - clock.now()
+                waited = clock.now() - begun
+                left = patience - waited
                 if left <= 0:
                     after = f" after {patience:g} s" if patience else ""
                     raise LockBusy(f"the station is busy{after}: {waiting}", waiting)
-                clock.sleep(min(self.poll * min(waiting.position, _POLLS_APART), left))
+                rank = min(max(waiting.position - 1, 1), _POLLS_APART)
+                clock.sleep(min(max(self.poll, min(waited / 100, _SLOWEST)) * rank, left))
 
     def status(self) -> list[LockInfo]:
         """See `status`."""
@@ -217,23 +229,33 @@ class StationLocks:
 
 
 class _Attempt:
-    """One run on its way to its instruments. `take`, `queue` are called under the gate."""
+    """One run on its way to its instruments. All but `hand_over` and `close` are called under the gate."""
 
     def __init__(
         self, locks: StationLocks, keys: tuple[InstrumentKey, ...], record: OwnerRecord, priority: int, clock: Clock
     ) -> None:
         self.locks, self.keys, self.record, self.priority, self.clock = locks, keys, record, priority, clock
+        self.folder = locks.folder / "instruments"
         self.names = frozenset(key.name for key in keys)
         self.waiting = Waiting((), 1)
         self._ticket: OsLock | None = None
         self._order: tuple[int, float] = (-priority, math.inf)
+        self._blocker: Path | None = None
+        self._looked = 0.0
         self._known: dict[str, Ticket | None] = {}
         self._taken: dict[InstrumentKey, OsLock] = {}
         self._found: dict[InstrumentKey, bytes] = {}
         self._dying: dict[InstrumentKey, float] = {}
 
+    def still_blocked(self) -> bool:
+        """Whether what stood in our way still does; a cheap look, and none when the last thorough one is old."""
+        if self._blocker is None or self.clock.now() - self._looked > _GLANCES:
+            return False
+        return alive(self._blocker)
+
     def take(self) -> bool:
         """Lock all instruments and write our name on them; or none, with the reason in `waiting`."""
+        self._looked = self.clock.now()
         before = [
             (path, ticket)
             for path, ticket in tickets(self.locks.folder, self._known)
@@ -250,6 +272,7 @@ class _Attempt:
         busy = self._owners() if before else self._lock_all()
         if busy or before:
             self._let_go()
+            self._blocker = before[-1][0] if before else self.folder / next(iter(busy)).file_name
             self.waiting = self._reasons(busy, [ticket for _, ticket in before])
             return False
         for key, lock in self._taken.items():
@@ -291,7 +314,7 @@ class _Attempt:
     def _lock_all(self) -> dict[InstrumentKey, OwnerRecord]:
         busy: dict[InstrumentKey, OwnerRecord] = {}
         for key in self.keys:
-            lock = OsLock(self.locks.folder / "instruments" / key.file_name)
+            lock = OsLock(self.folder / key.file_name)
             self._taken[key] = lock
             free = lock.try_lock()
             page = lock.read()
@@ -323,7 +346,7 @@ class _Attempt:
         owners = {}
         for key in self.keys:
             with contextlib.suppress(FileNotFoundError):
-                path = self.locks.folder / "instruments" / key.file_name
+                path = self.folder / key.file_name
                 owner = decode_lock(path.read_bytes())[1]
                 if owner is not None and not owner.unsafe:
                     owners[key] = owner

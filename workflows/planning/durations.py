@@ -23,10 +23,12 @@ LONGEST = 366 * 86400.0
 """A longer step is a mistake, s."""
 
 # A spread is poorly known from a few runs: this stands for the knowledge that a procedure's durations usually
-# differ by a tenth, worth as much as three runs more.
-_USUAL_SPREAD, _USUAL_WEIGHT = 0.10, 3
+# differ by 7 % (programming runs on twins: 3 to 9 %), worth as much as two runs more. Whatever was drawn for it,
+# a spread by more than a factor of e is not believed.
+_USUAL_SPREAD, _USUAL_WEIGHT, _MOST_SPREAD = 0.07, 2, 1.0
 # Runs that weigh as much as the lognormal shape does: with fewer the shape is mostly lognormal, with more empirical.
 _SHAPE_WEIGHT = 8
+_ENOUGH_RUNS = 5
 _MOST_RUNS = 1000
 
 
@@ -178,7 +180,10 @@ def _history(value: Mapping[str, Any], what: str, past: Sequence[PastRun]) -> Du
         if "else" in value:
             return parse_duration(value["else"], f"{what}.else", past)
         raise ConfigError(f"{place}: no completed run is like this; say with `else:` how long it may take")
-    # Programming and characterising take their time cell by cell: a run of another size counts in proportion.
+    # Programming and characterising take their time cell by cell: a run of another size counts in proportion. But
+    # small runs differ more among themselves, so those of the very size are better, if there are a few.
+    same = [run for run in chosen if run.cells == cells]
+    chosen = same if len(same) >= _ENOUGH_RUNS else chosen
     return History(tuple(math.log(run.seconds * (cells or run.cells) / run.cells) for run in chosen))
 
 
@@ -220,7 +225,7 @@ def _from_history(history: History, z: Floats, rng: np.random.Generator) -> Floa
     residuals = logs - centre
     freedom = _USUAL_WEIGHT + n - 1
     variance = (_USUAL_WEIGHT * _USUAL_SPREAD**2 + float(residuals @ residuals)) / freedom
-    spread = np.sqrt(variance * freedom / rng.chisquare(freedom, len(z)))[:, None]
+    spread = np.minimum(np.sqrt(variance * freedom / rng.chisquare(freedom, len(z))), _MOST_SPREAD)[:, None]
     mean = centre + spread / math.sqrt(n) * rng.standard_normal((len(z), 1))
     scale = math.sqrt(float(residuals @ residuals) / n)
     shape = z

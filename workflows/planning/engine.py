@@ -1,9 +1,9 @@
 """One possible course of a week, as a discrete-event simulation.
 
 The queue is that of the instruments' locks: a job asks for all of its resources at once and waits in one line, by
-priority, then by when it asked. It gets them when all are free and nobody ahead of it waits for one of them (with
-`overtake`: when all are free). Nobody who runs is turned out. A failed resource halts its job, which goes on where it
-was when the repair is done.
+priority, then by when it asked. It gets them when all are free and nobody ahead of it waits for one of them. (With
+`overtake`, a what-if, when all are free.) Nobody who runs is turned out. A failed resource halts its job, which goes
+on where it was when the repair is done.
 """
 
 from bisect import insort
@@ -167,11 +167,13 @@ class Lab:
 
     def _serve(self, at: float) -> None:
         self._alarms.discard(at)
-        self._serve_resources()
-        if self._asking:
+        if self._line and self._serve_resources():
+            self._look()  # whoever was let in may ask for hands at this instant, too
+        elif self._asking:
             self._serve_hands()
 
-    def _serve_resources(self) -> None:
+    def _serve_resources(self) -> bool:
+        """Let in whoever may; gives whether anybody was."""
         taken = self._busy | self._down
         ahead: dict[int, int] = {}
         left = []
@@ -194,7 +196,9 @@ class Lab:
                 for wanted in job.resources:
                     ahead.setdefault(wanted, number)
                 taken |= job.mask
+        let_in = len(left) < len(self._line)
         self._line = left
+        return let_in
 
     def _who(self, resource: int, ahead: dict[int, int]) -> int:
         if self._busy >> resource & 1:

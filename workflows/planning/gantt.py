@@ -140,7 +140,12 @@ def _legend(ax: Axes, f: Forecast, stations: list[str]) -> None:
         handles.append(Line2D([], [], color=ORANGE, marker="D", linestyle="", label="due, late in > 10 %"))
     if f.week.operators:
         handles.append(Patch(facecolor=_NIGHT, label="nobody at work"))
-    ax.figure.legend(handles=handles, loc="outside upper right", ncols=math.ceil(len(handles) / math.ceil(len(handles) / 9)), fontsize=8)
+    ax.figure.legend(
+        handles=handles,
+        loc="outside upper right",
+        ncols=math.ceil(len(handles) / math.ceil(len(handles) / 9)),
+        fontsize=8,
+    )
 
 
 def _when(f: Forecast, seconds: float) -> datetime:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.calibration import LoopErrors, fit_loop, fit_network
-from analysis.diffusion.compensation import compensate
+from analysis.diffusion.compensation import CompensationSettings, compensate
 from analysis.diffusion.data import ring_training_set
 from analysis.diffusion.hardware import UNIT_VOLT, AnalogNetwork, Drive
 from analysis.diffusion.model import TrainedModel, circuit_of
@@ -59,7 +59,7 @@ class CircleRequest:
         tolerance, verify, budget: of the write-verify, see `ProgramRequest`.
         points: samples of the oscilloscope a solution.
         field: points an axis of the measured vector field.
-        stochastic: solve the SDE (noise on) instead of the ODE.
+        compensation: iterations of the chip-in-the-loop training, twice; 0 for none.
     """
 
     samples: int = 1000
@@ -73,6 +73,7 @@ class CircleRequest:
     budget: int = 120
     points: int = 2000
     field: int = 11
+    compensation: int = 500
 
     def check(self) -> None:
         """Refuse what makes no sense.
@@ -81,7 +82,7 @@ class CircleRequest:
             RequestError: with the range.
         """
         ranges = {"samples": (1, 1_000_000), "uncalibrated": (0, 1_000_000), "calibration_runs": (8, 10_000),
-                  "calibration_rounds": (0, 10), "points": (500, 100_000), "field": (0, 51)}  # fmt: skip
+                  "calibration_rounds": (0, 10), "points": (500, 100_000), "field": (0, 51), "compensation": (0, 100_000)}  # fmt: skip
         for name, (low, high) in ranges.items():
             if not low <= getattr(self, name) <= high:
                 raise RequestError(f"{name.replace('_', ' ')} must be {low}..{high}, not {getattr(self, name)}")
@@ -128,6 +129,7 @@ class CircleRun:
             raise RequestError(f"station {self.station.file.name} has no oscilloscope; name one under `instruments:`")
         self.scope = scope
         self.solving = Solving(self.station.board, scope, self.station.clock, self.writer, stop=self.stop)
+        self._verdicts: dict[tuple[int, int, int], tuple[float, str, float]] = {}
         self.data = ring_training_set(np.random.default_rng([self.request.seed, 7]))
 
     def train(self) -> None:
@@ -141,39 +143,53 @@ class CircleRun:
         self.told("training", 1, 1)
 
     def program_arrays(self) -> None:
-        """Map the network onto the arrays and program it; cells that fail are mapped around, once or twice."""
+        """Map the network onto the arrays and program it; cells that fail are mapped around, once or twice.
+
+        A resumed run goes on from its verdicts: a cell that has what it should have is not touched again.
+        """
         assert self.model is not None
         self.writer.phase("program")
         shape = self.station.file.shape
+        state = self.writer.state
         stuck = np.full(shape, np.nan)
+        if state is not None:
+            stuck = state.maps.get("stuck", stuck).reshape(shape)
+            targets = state.maps["conductance_target"].reshape(shape)
+            g = state.cells["conductance"].reshape(shape)
+            self._verdicts = {c: (float(targets[c]), verdict, float(g[c])) for c, verdict in state.finished.items()}
         for attempt in range(3):
             self.map = self.model.map(stuck=stuck[: len(self.model.weights)])
             target = np.full(shape, np.nan)
             target[: len(self.map.target)] = self.map.target
-            failed = self._program(target)
-            bad = {cell for cell in failed if np.isfinite(target[cell])}
-            if not bad or attempt == 2:
+            self.writer.map("stuck", stuck, title="cells that can't be programmed, with what they have")
+            self.writer.map("conductance_target", target, title="target conductance")
+            failed = self._program(target, first=attempt == 0)
+            if not failed or attempt == 2:
                 break
-            self.writer.note(f"{len(bad)} cells can't be programmed; the network is mapped around them")
-            for cell in failed:
-                stuck[cell] = failed[cell]
+            self.writer.note(f"{len(failed)} cells can't be programmed; the network is mapped around them")
+            for cell, g_failed in failed.items():
+                stuck[cell] = g_failed
         self._measure(target)
 
-    def _program(self, target: Array) -> dict[tuple[int, int, int], float]:
+    def _program(self, target: Array, *, first: bool) -> dict[tuple[int, int, int], float]:
         """Program what is not programmed yet; gives the cells that can't be, with their conductance."""
         r = self.request
         request = ProgramRequest(target, tuple(range(len(target))), r.tolerance, r.verify, r.budget, settle_rows=4)
         request.check(self.station.file.shape, self.station.file.limits)
         job = Programming(self.station.array, self.writer, request, self.stop)
-        job.finished.clear()
-        job.progress.done = job.progress.inside = 0
+        job.finished = {c: verdict for c, (wanted, verdict, _) in self._verdicts.items() if wanted == target[c]}
         if self.listener:
             job.progress.listeners.append(self.listener)
-        self.writer.map("conductance_target", target, title="target conductance")
-        self.station.array.prepare()
+        if first:
+            job.begin()
+        else:
+            self.station.array.prepare()
         for step in job.steps():
             job.run(step)
-        return {cell: job.last_read(cell) for cell, verdict in job.finished.items() if verdict != "ok"}
+        for cell, verdict in job.finished.items():
+            if cell not in self._verdicts or self._verdicts[cell][0] != target[cell]:
+                self._verdicts[cell] = (float(target[cell]), verdict, job.last_read(cell))
+        return {c: g for c, (wanted, verdict, g) in self._verdicts.items() if verdict != "ok" and wanted == target[c]}
 
     def _measure(self, target: Array) -> None:
         """Read every cell of the network, and take the network for what the cells are."""
@@ -194,8 +210,10 @@ class CircleRun:
         assert self.model is not None
         assert self.network is not None
         self.told("compensating", 0, 1)
-        drive = self.drive or self.model.drive
-        self.network, self.drive = compensate(self.network, drive, self.data, self.rng)
+        self.drive = self.drive or self.model.drive
+        if self.request.compensation:
+            settings = CompensationSettings(iterations=self.request.compensation)
+            self.network, self.drive = compensate(self.network, self.drive, self.data, self.rng, settings)
         self.told("compensating", 1, 1)
 
     def prepare_board(self) -> None:
@@ -219,20 +237,23 @@ class CircleRun:
         return np.asarray(np.clip(UNIT_VOLT * self.drive.prior.draw(n, rng), -0.99, 0.99))
 
     def sample(self, n: int, name: str, stream: int, *, record: bool) -> Array:
-        """Sample `n` solutions; final states (n, 2) in units are kept as data/<name>. Gives them."""
+        """Sample `n` solutions; gives their final states (n, 2) in units. What is not recorded whole is kept as data.
+
+        A resumed run goes on behind the last solution that was recorded (earlier ones are NaN in what this gives).
+        """
         assert self.program is not None
         self.writer.phase(name)
         starts = self.start_states(n, stream)
         ends = np.full((n, 2), np.nan)
-        for i in range(n):
+        state = self.writer.state
+        done = state.captures.get(self.solving.scope_name, 0) if record and state is not None else 0
+        for i in range(done, n):
             capture = self.solving.run(starts[i], record=record, index=i)
             ends[i] = final_state(capture, self.program.duration) / UNIT_VOLT
             self.told(name, i + 1, n)
         self.writer.data(f"{name}/start", starts / UNIT_VOLT, title="initial states, units of 0.1 V")
-        self.writer.data(f"{name}/end", ends, title="final states, units of 0.1 V")
-        if record and self.station.bench is not None:
-            energy = np.array([self.station.bench.solver.last.final()[1]])
-            self.writer.twin("run_energy", energy, units="J", title="true energy in the arrays, last solution")
+        if not record:
+            self.writer.data(f"{name}/end", ends, title="final states, units of 0.1 V")
         self.ends = ends
         return ends
 
@@ -325,6 +346,9 @@ class CircleRun:
             self._watch(self.program.duration, 2000, (3.2,) * 4)
             capture = self.solving.run(PAPER_START, record=False)
             self.writer.data(f"waveforms/{'_'.join(group)}", capture.volts[: len(group)], units="V", title=" ".join(group))
+            if number == 0 and self.station.bench is not None:
+                energy = np.array([self.station.bench.solver.last.final()[1]])
+                self.writer.twin("run_energy", energy, units="J", title="true energy in the arrays in this solution")
             if number == 0:
                 self.writer.data("waveforms/time", capture.times, units="s", title="time after the start")
             self.told("waveforms", number + 1, len(PROBE_GROUPS))

@@ -1,7 +1,7 @@
 """The circle experiment from names to a finished run: what the command line, the flow and a notebook all call."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from workflows.errors import RequestError
 from workflows.procedures.circle import CircleRequest, CircleRun, circle, request_parameters
 from workflows.procedures.jobs import Around, directly
 from workflows.procedures.program import Progress
-from workflows.procedures.session import new_run_id, recorded_run
+from workflows.procedures.session import interrupted_run, new_run_id, recorded_run, run_folder, run_paths
 
 Told = Callable[[str, int, int], None]
 
@@ -38,6 +38,7 @@ class CircleOptions:
         cache: folder of trained networks.
         baseline: whether to measure the digital baseline on this computer.
         operator, command_line: for the record.
+        resume: a run to go on with; all else then comes from its records.
     """
 
     samples: int = 1000
@@ -51,6 +52,7 @@ class CircleOptions:
     budget: int = 120
     points: int = 2000
     field: int = 11
+    compensation: int = 500
     station: str = "station-twin.yaml"
     runs: str = "runs"
     run_id: str = ""
@@ -61,6 +63,7 @@ class CircleOptions:
     cache: str = ""
     baseline: bool = True
     operator: str = ""
+    resume: str = ""
     command_line: str = ""
 
     @property
@@ -84,6 +87,15 @@ class CircleJob:
         Raises:
             ConfigError, RequestError: something about them is wrong.
         """
+        if options.resume:
+            folder = run_folder(Path(options.runs).expanduser(), options.resume)
+            header, station = interrupted_run(folder, "circle")
+            bench = options.bench or header.paths.get("bench", "")
+            if station.simulated and not bench:
+                raise RequestError(f"run {folder} can't be resumed: its simulated chip was gone with its process")
+            kept = dict(header.parameters.get("options", {}))
+            own = {k: getattr(options, k) for k in ("resume", "command_line", "operator", "runs", "cache")}
+            return cls(replace(CircleOptions(**kept), fresh=False, bench=bench, **own), station, folder)
         options.request.check()
         station = StationFile.load(options.station)
         if "oscilloscope" not in station.instruments:
@@ -104,8 +116,13 @@ class CircleJob:
 
     def parameters(self) -> dict[str, Any]:
         """What the run's header keeps."""
-        kept = {k: v for k, v in self.options.__dict__.items() if k not in ("command_line", "operator")}
+        elsewhere = ("command_line", "operator", "resume", "runs", "run_id", "bench", "cache")
+        kept = {k: v for k, v in self.options.__dict__.items() if k not in elsewhere}
         return {**request_parameters(self.options.request), "arrays": list(range(self.station.shape[0])), "options": kept}
+
+    def paths(self) -> dict[str, str]:
+        """Where a resumed run finds the station and its chips again, from any folder."""
+        return run_paths(self.station, self.options.bench)
 
     def run(
         self,
@@ -132,7 +149,7 @@ class CircleJob:
             points = o.points if driver == "infiniivision" else 4 * o.points
             with recorded_run(
                 station, self.folder, "circle", self.parameters(), arrays=self.station.shape[0],
-                command_line=o.command_line, operator=o.operator,
+                command_line=o.command_line, operator=o.operator, resume=bool(o.resume), paths=self.paths(),
                 waveforms=(WaveformSpec("scope1", ("x", "y", "nx", "ny"), points),),
             ) as writer:  # fmt: skip
                 run = CircleRun(station, writer, o.request, Path(o.cache), move or _mover(station), stop, listener, told)
@@ -171,8 +188,10 @@ def _measure_baseline(run: CircleRun, told: Told) -> None:
     told("digital baseline", 0, 1)
     truth = reference()
     rng = np.random.default_rng([run.request.seed, 9])
-    target = judge(run.ends, truth, rng)["kl_2d"]
-    settings = Settings(points=len(run.ends), total_time=_BASELINE_SECONDS)
+    ends = run.ends[np.isfinite(run.ends).all(axis=1)]
+    # A resumed run may have drawn few of its samples itself; then the many-step digital result sets the quality.
+    target = judge(ends, truth, rng)["kl_2d"] if len(ends) >= 200 else None
+    settings = Settings(points=max(len(ends), 1000) if target is None else len(ends), total_time=_BASELINE_SECONDS)
     baseline = measure_baseline(
         run.model.ideal_network(), run.model.drive, truth, rng=rng, stopwatch=stopwatch, target=target, settings=settings
     )

@@ -118,8 +118,8 @@ class Progress:
         cells: cells with a target.
         work: all that is to be done, in reads (`VISITS`).
         worked: how much of it is over.
-        done: cells with a verdict.
-        inside: those of them within the window.
+        done: cells programmed or given up.
+        inside: those of them that last read within the window.
         pulses: given so far, by this process.
         phase: what is going on, in words.
         listeners: called after each cell.
@@ -173,6 +173,7 @@ class Programming:
         self._doubts: dict[Cell, int] = {}
         self._pending: dict[Cell, Verdict] = {}
         self._spent: dict[Cell, int] = {}
+        self._inside: dict[Cell, bool] = {}
         self.finished: dict[Cell, str] = dict(writer.state.finished) if writer.state else {}
         wanted = int(np.isfinite(request.target).sum())
         visits = 2 * VISITS["read"] + VISITS["program"] + (VISITS["verify"] if request.settle_rows else 0)
@@ -200,11 +201,10 @@ class Programming:
 
     def _take_over(self, state: ResumeState) -> None:
         """Go on from what the run's earlier parts did: a budget is a cell's, not a process's."""
-        request, progress = self.request, self.progress
-        pulses, g = (state.cells[name].reshape(request.target.shape) for name in ("pulses", "conductance"))
+        pulses, g = (state.cells[name].reshape(self.request.target.shape) for name in ("pulses", "conductance"))
         self._spent = {cell: int(pulses[cell]) for cell in np.ndindex(*pulses.shape) if pulses[cell]}
-        progress.done = len(self.finished)
-        progress.inside = sum(abs(g[cell] - request.target[cell]) <= request.tolerance for cell in self.finished)
+        for cell in self.finished:
+            self._judge(cell, float(g[cell]))
 
     def read_rows(self, name: str, title: str) -> Iterator[Step]:
         """Read every cell that has a target, a row at a time (a generator, so that a caller can look between rows).
@@ -245,6 +245,7 @@ class Programming:
             failed_before = self._pending.get(cell, "ok") != "ok"
             if not (step.kind == "verify" and failed_before):
                 self._pending[cell] = self._program(cell)
+                self._judge(cell, self._last[cell])
             if step.kind == "verify" or not self.request.settle_rows or self._pending[cell] != "ok":
                 self._finish(cell, self._pending[cell])
             self.progress.visited(step.kind)
@@ -327,8 +328,13 @@ class Programming:
         g = self._last[cell]
         self.finished[cell] = status
         self.writer.cell(cell[1], cell[2], status, array=cell[0], conductance=g)
-        self.progress.done += 1
-        self.progress.inside += abs(g - float(self.request.target[cell])) <= self.request.tolerance
+
+    def _judge(self, cell: Cell, g: float) -> None:
+        """For the progress: whether a cell that has been programmed is where it should be, as far as is known."""
+        inside, before = abs(g - float(self.request.target[cell])) <= self.request.tolerance, self._inside.get(cell)
+        self._inside[cell] = inside
+        self.progress.done += before is None
+        self.progress.inside += inside - bool(before)
 
     def _check_stop(self) -> None:
         if self.stop():

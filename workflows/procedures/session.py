@@ -7,15 +7,20 @@ import platform
 import re
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+import sim_configs
 from analysis.errors import AnalysisError
-from analysis.records import InstrumentId, RunHeader, RunWriter
+from analysis.records import InstrumentId, RunHeader, RunWriter, layout, read_journal
+from analysis.records.journal import is_being_written
+from analysis.records.tables import Tables
 from instruments.clock import stopwatch
 from instruments.station import Station
+from instruments.station_file import StationFile
 from workflows.errors import Interrupted, RequestError
 
 PACKAGES = ("ohmflow", "numpy", "h5py", "pyvisa", "pyvisa-sim", "pymeasure", "prefect", "simpy", "torch", "numba")
@@ -175,3 +180,32 @@ def run_folder(runs: Path, name: str) -> Path:
         if candidate.is_file() and candidate.name in ("run.h5", "journal.jsonl"):
             return candidate.parent
     raise RequestError(f"run {name!r} not found, neither as a folder nor under {runs}")
+
+
+def interrupted_run(folder: Path, procedure: str) -> tuple[RunHeader, StationFile]:
+    """The header of a run that can be gone on with, and its station file as it was when the run began.
+
+    What the run was begun with counts, however the station's file has changed since.
+
+    Raises:
+        RequestError: the run is of another procedure, complete, or still going on.
+    """
+    tables = Tables.from_records(read_journal(folder / layout.JOURNAL).records)
+    header = tables.header
+    if header.procedure != procedure:
+        raise RequestError(f"run {folder} is a {header.procedure} run; this resumes {procedure} runs only")
+    if tables.outcome[0] == "completed":
+        raise RequestError(f"run {folder} is complete; there is nothing to resume")
+    if is_being_written(folder / layout.JOURNAL):
+        raise RequestError(f"run {folder} is still going on; stop it first, or wait for it")
+    copy = folder / layout.STATION
+    origin = Path(header.paths.get("station") or header.parameters.get("options", {}).get("station", ""))
+    station = StationFile.load(copy if copy.is_file() else origin)
+    return header, replace(station, path=sim_configs.find(origin))
+
+
+def run_paths(station: StationFile, bench: str) -> dict[str, str]:
+    """Where a resumed run finds the station and a twin's chips again, from any folder."""
+    bench = bench or station.twin.get("dir", "")
+    found = {"station": station.path, **({"bench": Path(bench).expanduser()} if bench else {})}
+    return {name: str(path.absolute()) for name, path in found.items()}
