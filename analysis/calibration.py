@@ -1,8 +1,8 @@
 """Offset calibration of the closed loop: what its multipliers and amplifiers add, from waveforms of the loop itself.
 
 The loop should solve dV/dt = -Kx V_fx V + Kn A V_g2 n (V the integrators' voltages, n the network's outputs, A the
-output gain). A multiplier with input offsets (ox, oy) and output offset oz makes (X + ox)(Y + oy) + oz out of X Y, so what the
-real loop does beyond the equation is, for each axis,
+output gain). A multiplier with input offsets (ox, oy) and output offset oz makes (X + ox)(Y + oy) + oz out of X Y, so
+what the real loop does beyond the equation is, for each axis,
 
     c0 + c_fx V_fx(t) + c_g2 V_g2(t) + c_x V + c_n n .
 

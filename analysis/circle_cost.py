@@ -36,9 +36,7 @@ def circle_cost(run: RunFile, summary: CircleSummary) -> CircleCost:
     """Put a circle run's costs together."""
     power = summary.array_power if np.isfinite(summary.array_power) else 1e-3
     setup = summary.sample_seconds - summary.run_seconds
-    board = board_sample(
-        summary.run_seconds, setup, power, how="simulated" if run.world == "simulated" else "measured"
-    )
+    board = board_sample(summary.run_seconds, setup, power, how="simulated" if run.world == "simulated" else "measured")
     design = Integrated(array_power=power, noise_gain=_noise_gain(run))
     projections = (project(design), project(_for_bandwidth(design)))
     baseline = None

@@ -236,8 +236,9 @@ class FlexGate:
                 )
             gain = 1.0
         else:
-            # Into a high impedance a source of 50 ohm told to expect a load R delivers V (1 + 50/R).
-            gain = 1 + _SPGU_OHM / state.load
+            # Into a high impedance a source of 50 ohm told to expect a load R delivers V (1 + 50/R). At the largest R,
+            # which is how one says "high impedance", that is 0.005 %, far below the instrument's accuracy.
+            gain = 1 + _SPGU_OHM / state.load if state.load < _MOST_LOAD else 1.0
         self._volts(channel, [gain * v for v in levels], command)
 
     def _current(self, drive: _Drive, parameters: Sequence[str], command: str) -> None:

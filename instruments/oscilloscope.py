@@ -267,9 +267,7 @@ def three_digits_up(value: float) -> float:
     return float(f"{math.ceil(value / unit * (1 - 1e-12)) * unit:.3g}")
 
 
-def wait_until(
-    clock: Clock, done: Callable[[], bool], timeout: float, period: float, not_before: float = 0.0
-) -> bool:
+def wait_until(clock: Clock, done: Callable[[], bool], timeout: float, period: float, not_before: float = 0.0) -> bool:
     """Ask every `period` seconds, not before that reading of the clock; False if not so within `timeout` seconds."""
     deadline = clock.now() + timeout
     clock.sleep(min(timeout, max(0.0, not_before - clock.now())))

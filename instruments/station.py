@@ -23,7 +23,10 @@ from instruments.oscilloscope import Oscilloscope
 from instruments.station_file import InstrumentEntry, StationFile
 from instruments.tektronix_mso import TektronixMSO
 
-SCOPES = {"infiniivision": InfiniiVision, "tektronix_mso": TektronixMSO}
+SCOPES: Mapping[str, Callable[[Any, Clock], Oscilloscope]] = {
+    "infiniivision": InfiniiVision,
+    "tektronix_mso": TektronixMSO,
+}
 """Oscilloscope drivers by name."""
 
 
@@ -187,7 +190,9 @@ class Station:
         self.file.limits.board.check(volts, f"board, {name}")
 
     def _identify(self) -> None:
-        for role, device in (("analyzer", self.analyzer), ("board", self.board), *self.scopes.items()):
+        devices: list[tuple[str, B1500A | Board | Oscilloscope]]
+        devices = [("analyzer", self.analyzer), ("board", self.board), *self.scopes.items()]
+        for role, device in devices:
             entry = self.file.instruments[role]
             with _reachable(entry):
                 idn = device.identify()

@@ -33,7 +33,9 @@ def pattern(cells: Mapping[tuple[int, int], float]) -> Floats:
     return target
 
 
-def row(number: int, first: int = 0, last: int = 31, low: float = 20, high: float = 100) -> dict[tuple[int, int], float]:
+def row(
+    number: int, first: int = 0, last: int = 31, low: float = 20, high: float = 100
+) -> dict[tuple[int, int], float]:
     """A row's cells with levels spread over the window."""
     levels = np.linspace(low, high, last - first + 1)
     return {(number, first + i): float(level) for i, level in enumerate(levels)}

@@ -5,14 +5,14 @@ import shlex
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from workflows.flows.environment import prepare, state_folder
+from workflows.flows.environment import state_folder
 
 if TYPE_CHECKING:
-    from workflows.console import StopOnSignal
+    from workflows.procedures.circle_job import CircleOptions
     from workflows.procedures.jobs import ProgramJob, ProgramOptions
 
 app = typer.Typer(
@@ -30,16 +30,13 @@ RunsOption = Annotated[str, typer.Option("--runs", help="Folder that runs are ke
 def main() -> None:
     """Entry point: errors that a person can mend are one sentence and exit code 2."""
     code = _run()
-    if _UNSETTLED:
+    running = sys.modules.get("workflows.running")
+    if running is not None and running.UNSETTLED:
         # Prefect would try each event it could not hand over for seconds, for minutes in all, before it let us go.
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         os._exit(code)
     sys.exit(code)
-
-
-_UNSETTLED: list[str] = []
-"""Addresses of servers that went away with something still to be told to them."""
 
 
 def _run() -> int:
@@ -103,18 +100,67 @@ def program(
 
 
 @app.command()
+def circle(
+    ctx: typer.Context,
+    samples: Annotated[int, typer.Option(help="Solutions to sample.")] = 1000,
+    uncalibrated: Annotated[int, typer.Option(help="Solutions to sample before the offsets are calibrated.")] = 200,
+    calibration_rounds: Annotated[int, typer.Option(help="Rounds of offset calibration; 0: none.")] = 2,
+    recipe: Annotated[str, typer.Option(help="Training: hardware, quick, paper-short or paper.")] = "hardware",
+    seed: Annotated[int, typer.Option(help="Of the training and of the initial states.")] = 1,
+    window: Annotated[str, typer.Option(help="Half width of the programming window.")] = "1 uS",
+    points: Annotated[int, typer.Option(help="Oscilloscope samples a solution.")] = 2000,
+    station: StationOption = "station-twin.yaml",
+    runs: RunsOption = "runs",
+    run_id: Annotated[str, typer.Option(help="Name of the run; default: made from the time.")] = "",
+    bench: Annotated[str, typer.Option(help="Twin: directory of its chips; 'none' forgets the chip afterwards.")] = "",
+    chip: Annotated[str, typer.Option(help="Twin: seed that names the chip in the socket.")] = "",
+    preset: Annotated[str, typer.Option(help="Twin: device preset.")] = "",
+    fresh: Annotated[bool, typer.Option("--fresh", help="Twin: draw the chip anew.")] = False,
+    baseline: Annotated[bool, typer.Option(help="Measure the digital baseline on this computer.")] = True,
+    operator: Annotated[str, typer.Option(help="Who runs it, for the record.")] = "",
+    resume: Annotated[str, typer.Option(help="Go on with a run that was interrupted.")] = "",
+    direct: Annotated[bool, typer.Option("--direct", help="Without Prefect.")] = False,
+) -> None:
+    """Train, program, calibrate and sample a circle out of noise (the paper's Fig. 3), and report it."""
+    from instruments.quantity import to_si
+    from workflows.procedures.circle_job import CircleOptions
+
+    if resume:
+        _refuse_with_resume(ctx)
+    options = CircleOptions(
+        samples=samples, uncalibrated=uncalibrated, calibration_rounds=calibration_rounds, recipe=recipe, seed=seed,
+        tolerance=to_si(window, "S", what="--window"), points=points, station=station, runs=runs, run_id=run_id,
+        bench=_bench(bench, station, resume), chip=chip, preset=preset, fresh=fresh, cache=_networks(),
+        baseline=baseline, operator=operator, resume=resume, command_line=shlex.join(["ohmflow", *sys.argv[1:]]),
+    )  # fmt: skip
+    _circle(options, direct)
+
+
+@app.command()
 def demo(
     runs: RunsOption = "runs",
     direct: Annotated[bool, typer.Option("--direct", help="Without Prefect.")] = False,
 ) -> None:
-    """Program the paper's moon and star (Fig. 2f) into a fresh chip of the embedded twin."""
-    from workflows.procedures.jobs import ProgramJob, ProgramOptions
+    """The whole experiment on a fresh chip of the embedded twin: `ohmflow circle` with its defaults."""
+    from workflows.procedures.circle_job import CircleOptions
 
     bench = str(state_folder() / "benches" / "demo")
-    options = ProgramOptions(
-        runs=runs, bench=bench, chip="1", fresh=True, command_line=shlex.join(["ohmflow", *sys.argv[1:]])
-    )
-    _program(ProgramJob.prepare(options), options, direct)
+    line = shlex.join(["ohmflow", *sys.argv[1:]])
+    _circle(CircleOptions(runs=runs, bench=bench, chip="1", fresh=True, cache=_networks(), command_line=line), direct)
+
+
+@app.command()
+def locks() -> None:
+    """Print who has which instrument, and who waits for it."""
+    from workflows.console import show
+    from workflows.locking import status
+    from workflows.procedures.holding import usual_locks
+
+    found = status(usual_locks().folder)
+    for info in found:
+        show(str(info))
+    if not found:
+        show("no instrument was ever taken")
 
 
 @app.command()
@@ -135,10 +181,19 @@ def salvage(
 ) -> None:
     """Make a readable run file out of what a killed run left."""
     from analysis.records import salvage as rescue
-    from workflows.console import console
+    from workflows.console import show
     from workflows.procedures.session import run_folder
 
-    console.print(rescue(run_folder(Path(runs), run)))
+    report = rescue(run_folder(Path(runs), run))
+    show(f"{report.run_id}: {report.world.upper()}, {report.status}")
+    show(f"{report.records} records, {report.events} events, {report.finished} cells with a verdict")
+    for doubt in report.in_doubt:
+        show(f"in doubt: a {doubt.kind} pulse on cell {doubt.cell}; nobody saw whether it was given")
+    if report.torn or report.damaged:
+        show(f"lost: {len(report.damaged)} damaged lines of the journal, {report.torn} bytes of an unfinished one")
+    for scope, number in report.lost_captures:
+        show(f"lost: the codes of capture {number} of {scope}")
+    show(f"records  {report.path}{'' if report.rebuilt else '  (was whole already)'}")
 
 
 @station_app.command("check")
@@ -148,15 +203,14 @@ def station_check(
     """Open a station, ask every instrument who it is, close it. Drives nothing."""
     from instruments.station import Station
     from instruments.station_file import StationFile
-    from workflows.console import console
+    from workflows.console import show
 
     file = StationFile.load(station)
     with Station.open(file) as opened:
-        console.print(
-            f"{file.name}: {file.world}, {file.shape[0]} arrays of {file.shape[1]}x{file.shape[2]} cells, {file.visa}"
-        )
+        arrays, rows, cols = file.shape
+        show(f"{file.name}: {file.world}, {arrays} arrays of {rows}x{cols} cells, {file.visa}")
         for identity in opened.identities:
-            console.print(f"  {identity.role}: {identity.idn}  ({identity.resource})", highlight=False)
+            show(f"  {identity.role}: {identity.idn}  ({identity.resource})")
 
 
 def _refuse_with_resume(ctx: typer.Context) -> None:
@@ -168,8 +222,12 @@ def _refuse_with_resume(ctx: typer.Context) -> None:
         source = ctx.get_parameter_source(name)
         if name not in allowed and source is not None and source.name == "COMMANDLINE":
             raise RequestError(
-                f"--{name.replace('_', '-')} can't be given with --resume: a resumed run goes on with what its record says"
+                f"--{name.replace('_', '-')} can't be given with --resume: a resumed run goes on as its record says"
             )
+
+
+def _networks() -> str:
+    return str(state_folder() / "networks")
 
 
 def _bench(given: str, station: str, resume: str) -> str:
@@ -187,86 +245,62 @@ def _bench(given: str, station: str, resume: str) -> str:
 
 
 def _program(job: "ProgramJob", options: "ProgramOptions", direct: bool) -> None:
-    from instruments.clock import stopwatch
-    from workflows.console import StopOnSignal, console, progress_bar
-    from workflows.errors import Interrupted
+    from workflows.console import Hooks, programming_bar, show
+    from workflows.running import execute
 
-    console.print(f"station {job.station.name} ([bold]{job.station.world}[/]), run {job.folder}", soft_wrap=True)
-    started = stopwatch()
-    try:
-        with StopOnSignal().listening() as stop:
-            if direct:
-                with progress_bar() as listen:
-                    job.run(stop=stop, listener=listen)
-            else:
-                _as_flow(job, options, stop)
-    except (Interrupted, KeyboardInterrupt) as error:
-        if not (job.folder / "journal.jsonl").is_file():
-            raise Interrupted("stopped before anything was driven") from error
-        notes = getattr(error, "__notes__", [])
-        safe = "" if notes else "outputs are at 0 V and open; "
-        told = Interrupted(f"{safe}go on with: ohmflow program --resume {shlex.quote(str(job.folder))}")
-        for note in notes:
-            told.add_note(note)
-        raise told from error
-    _report(job.folder, stopwatch() - started)
+    def directly(*, hooks: Hooks, **rest: Any) -> Path:
+        return job.run(listener=hooks.listener, **rest)
+
+    show(f"station {job.station.name} ({job.station.world}), run {job.folder}")
+    # The folder's name was chosen when the job was checked; the flow must use the same.
+    parameters = {**asdict(options), "run_id": "" if options.resume else job.folder.name}
+    flow = "workflows.flows.program:program_array"
+    _report(job.folder, execute(job, "program", flow, parameters, directly, programming_bar, direct=direct))
 
 
-def _as_flow(job: "ProgramJob", options: "ProgramOptions", stop: "StopOnSignal") -> None:
-    """Run the job as a Prefect flow, on the user's server or on one of our own."""
-    for name in ("PREFECT_LOGGING_LEVEL", "PREFECT_LOGGING_INTERNAL_LEVEL"):
-        os.environ.setdefault(name, "CRITICAL")  # the run's own records say what went wrong
-    prepare()
-    from workflows.console import console, progress_bar, say
-    from workflows.errors import Interrupted
-    from workflows.flows.server import check_server, server
+def _circle(options: "CircleOptions", direct: bool) -> None:
+    from workflows.console import Hooks, phase_bars, show
+    from workflows.procedures.circle_job import CircleJob
+    from workflows.running import execute
 
-    with server(Path(os.environ["PREFECT_HOME"]), _UNSETTLED.append) as local:
-        with console.status("starting Prefect's server (a while longer the first time) ..."):
-            if local is not None:
-                os.environ["PREFECT_API_URL"] = local.url
-                # A server on this machine that is gone stays gone: Prefect would ask it again for a minute, each time.
-                os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "2")
-            from prefect.exceptions import TerminationSignal
+    job = CircleJob.prepare(options)
 
-            from workflows.flows.program import Watch, program_array
+    def directly(*, hooks: Hooks, **rest: Any) -> Path:
+        return job.run(listener=hooks.listener, told=hooks.told, **rest)
 
-            if local is not None:
-                local.wait(stop)
-            else:
-                check_server(os.environ["PREFECT_API_URL"])
-        with progress_bar() as listen:
-            watch = Watch(stop=stop, listener=listen, signals=stop.listening)
-            # The folder's name was chosen when the job was checked; the flow must use the same.
-            parameters = {**asdict(options), "run_id": "" if options.resume else job.folder.name}
-            try:
-                with watch.installed():
-                    program_array(**parameters)
-            except TerminationSignal as error:  # Prefect's way of telling SIGTERM, before or after the work itself
-                raise Interrupted("stopped on request") from error
-            except Exception as error:
-                # What ended the work counts; Prefect may have come upon troubles of its own on top of it.
-                if watch.error is not None:
-                    raise watch.error from None
-                if not watch.finished:
-                    raise
-                said = " ".join(str(error).split()) or type(error).__name__
-                say(f"Prefect lost sight of the run, which completed all the same: {said}", "yellow")
+    show(f"station {job.station.name} ({job.station.world}), run {job.folder}")
+    parameters = {**asdict(options), "run_id": "" if options.resume else job.folder.name}
+    flow = "workflows.flows.circle:solve_circle"
+    _report(job.folder, execute(job, "circle", flow, parameters, directly, phase_bars, direct=direct))
 
 
 def _report(folder: Path, wall: float | None) -> None:
+    """Print what a run achieved; without `wall` also draw its figures and pages again."""
+    from analysis.circle import summarise_circle
+    from analysis.circle_cost import circle_cost
     from analysis.figures import programming as figures
     from analysis.programming import summarise
     from analysis.records import open_run
-    from workflows.console import closing_table, console
-    from workflows.tables import program_rows
+    from analysis.report import report_circle
+    from workflows.console import closing_table, show
+    from workflows.tables import circle_rows, program_rows
 
     with open_run(folder) as run:
-        closing_table(f"{run.header.run_id}: {run.world.upper()}, {run.status}", program_rows(summarise(run), wall))
-        paths = figures.draw(run, folder / "figures") if wall is None else sorted((folder / "figures").glob("*.png"))
-        console.print(f"records  {run.path}", highlight=False, soft_wrap=True)
-    for path in paths:
-        console.print(f"figure   {path}", highlight=False, soft_wrap=True)
+        title = f"{run.header.run_id}: {run.world.upper()}, {run.status}"
+        if run.header.procedure == "circle":
+            summary = summarise_circle(run)
+            closing_table(title, circle_rows(summary, circle_cost(run, summary), wall))
+            if wall is None:
+                report_circle(run, folder)
+        else:
+            closing_table(title, program_rows(summarise(run), wall))
+            if wall is None:
+                figures.draw(run, folder / "figures")
+        show(f"records  {run.path}")
+    for path in sorted((folder / "figures").glob("*.png")):
+        show(f"figure   {path}")
+    if (folder / "report.html").is_file():
+        show(f"report   {folder / 'report.html'}")
 
 
 if __name__ == "__main__":

@@ -5,12 +5,14 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     Progress,
     SpinnerColumn,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -24,9 +26,16 @@ console = Console()
 errors = Console(stderr=True)
 
 
+class Hooks(NamedTuple):
+    """What a display wants to be told: of programming (a listener), and of a phase (its name, done, total)."""
+
+    listener: Callable[[Job], None]
+    told: Callable[[str, int, int], None]
+
+
 @contextlib.contextmanager
-def progress_bar() -> Iterator[Callable[[Job], None]]:
-    """A bar with cells done, yield so far, pulses and time left; gives the listener to hand to a procedure."""
+def programming_bar() -> Iterator[Hooks]:
+    """A bar with cells done, yield so far, pulses and time left."""
     columns = (
         SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=20), TextColumn("{task.fields[cells]}"),
         TextColumn("[cyan]{task.fields[yield_]}"), TextColumn("{task.fields[pulses]}"), TimeElapsedColumn(),
@@ -42,8 +51,41 @@ def progress_bar() -> Iterator[Callable[[Job], None]]:
                 pulses=f"{job.pulses} pulses" if job.pulses else "",
             )  # fmt: skip
 
-        yield listen
+        yield Hooks(listen, lambda name, done, total: None)
         bar.update(task, description="done")
+
+
+@contextlib.contextmanager
+def phase_bars() -> Iterator[Hooks]:
+    """A line a phase: what is going on, how far it is, how long it took."""
+    columns = (
+        SpinnerColumn(finished_text="✓"), TextColumn("{task.description:<16}"), BarColumn(bar_width=10),
+        TextColumn("{task.fields[text]:<37}"), TimeElapsedColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=console, transient=False) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def line(name: str) -> TaskID:
+            if name not in tasks:
+                for earlier in tasks.values():
+                    bar.stop_task(earlier)
+                tasks[name] = bar.add_task(name, total=None, text="")
+            return tasks[name]
+
+        def listen(job: Job) -> None:
+            inside = f", {job.inside / job.done:.1%} inside" if job.done else ""
+            text = f"{job.done}/{job.cells} cells{inside}"
+            bar.update(line("programming"), total=job.cells, completed=job.done, text=text)
+
+        def told(name: str, done: int, total: int) -> None:
+            bar.update(line(name), total=total, completed=done, text=f"{done}/{total}" if total > 1 else "")
+
+        yield Hooks(listen, told)
+
+
+def show(text: str) -> None:
+    """One line on stdout, as long as it is and whatever is in it."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def say(text: str, style: str) -> None:
@@ -54,7 +96,7 @@ def say(text: str, style: str) -> None:
 def closing_table(title: str, rows: Sequence[Row]) -> None:
     """Print a run's result; what only the twin knows stands apart and says so."""
     table = Table(title=title, title_justify="left", show_header=False, title_style="bold", pad_edge=False)
-    table.add_column(style="bold", no_wrap=True)
+    table.add_column(style="bold", max_width=28)
     table.add_column(overflow="fold")
     for row in rows:
         if row.of == "lab":

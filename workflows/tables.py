@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from analysis.circle import CircleSummary
+from analysis.circle_cost import CircleCost
 from analysis.programming import ProgramSummary
 from analysis.records import RunFile
+from analysis.report import cost_rows, quality_rows
 from instruments.quantity import si
-
 
 _MANY = 100
 """Cells from which the shape of a distribution says something."""
@@ -80,7 +82,8 @@ def _given_up(s: ProgramSummary) -> str:
     if not s.failed:
         return "none"
     reasons = [
-        (status, [cell for cell, verdict in s.failed if verdict == status]) for status in sorted({v for _, v in s.failed})
+        (status, [cell for cell, verdict in s.failed if verdict == status])
+        for status in sorted({v for _, v in s.failed})
     ]
     return f"{len(s.failed)}: " + "; ".join(f"{_REASONS.get(why, why)} {_listed(cells)}" for why, cells in reasons)
 
@@ -93,6 +96,20 @@ def _listed(cells: Sequence[tuple[int, int, int]]) -> str:
 def _cell(cell: tuple[int, int, int]) -> str:
     array, row, col = cell
     return f"({row},{col})" if array == 0 else f"({array}: {row},{col})"
+
+
+def circle_rows(s: CircleSummary, cost: CircleCost, wall: float | None = None) -> list[Row]:
+    """The closing table of a circle run; the report has more."""
+    rows = [Row(name, value) for name, value in quality_rows(s)]
+    for name, value in cost_rows(s, cost):
+        if name.startswith("twin only: "):
+            rows.append(Row(name.removeprefix("twin only: "), value, "twin"))
+        elif not name.startswith("digital, torch") and not name.startswith("digital, numpy"):
+            rows.append(Row(name, value))
+    rows.append(Row("time on the lab's clock", clock_text(s.lab_seconds)))
+    if wall is not None:
+        rows.append(Row("time of this computer", clock_text(wall)))
+    return rows
 
 
 def program_markdown(run: RunFile, summary: ProgramSummary) -> str:

@@ -22,7 +22,9 @@ Recipe = HardwareRecipe | PaperRecipe
 # `paper-short` is the paper's recipe in a tenth of the iterations, at a rate that falls from 3e-3 to 1e-5.
 RECIPES: dict[str, Recipe] = {
     "hardware": HardwareRecipe(),
-    "quick": HardwareRecipe("quick", starts=1, score_iterations=600, score_copies=3, flow_iterations=120, flow_copies=1),
+    "quick": HardwareRecipe(
+        "quick", starts=1, score_iterations=600, score_copies=3, flow_iterations=120, flow_copies=1
+    ),
     "paper": PaperRecipe(),
     "paper-short": PaperRecipe(name="paper-short", iterations=20_000, learning_rate=3e-3, final_rate=1e-5),
 }

@@ -1,6 +1,7 @@
 """The panels of the paper's Fig. 3 that a run file holds: a to e; f and g are `analysis.figures.cost`'s."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -25,7 +26,8 @@ def draw_circle(run: RunFile, summary: CircleSummary, folder: Path) -> list[Path
 def _waveforms(run: RunFile, folder: Path) -> Path:
     time, traces = node_waveforms(run)
     with figure(10.5, 6.2) as fig:
-        top, bottom = fig.subfigures(2, 1)
+        halves: Any = fig.subfigures(2, 1)
+        top, bottom = halves
         ax_in, ax_out = top.subplots(1, 2)
         axes = bottom.subplots(1, 3)
         for node, colour in (("x", BLUE), ("y", ORANGE)):
@@ -127,7 +129,8 @@ def _samples(run: RunFile, summary: CircleSummary, folder: Path) -> Path:
     clouds = slices(run, instants)
     time, paths = trajectories(run, 12)
     with figure(12, 6.6) as fig:
-        top, bottom = fig.subfigures(2, 1, height_ratios=[1, 1.15])
+        halves: Any = fig.subfigures(2, 1, height_ratios=[1, 1.15])
+        top, bottom = halves
         for ax, t, cloud in zip(top.subplots(1, 5, sharey=True), instants, clouds, strict=True):
             _cloud(ax, cloud, f"t = {t:.2f} s")
         ax_paths, ax_before, ax_after = bottom.subplots(1, 3, width_ratios=[1.5, 1, 1])

@@ -42,7 +42,10 @@ def _overview(run: RunFile, summary: ProgramSummary, number: int, folder: Path) 
         if high - low < 1:
             low, high = low - 1, high + 1
         read_back = "programmed, read back" if run.status == "completed" else f"run {run.status}: as last read"
-        for ax, values, title, extend in ((ax_target, target, "target", "neither"), (ax_after, after, read_back, "both")):
+        for ax, values, title, extend in (
+            (ax_target, target, "target", "neither"),
+            (ax_after, after, read_back, "both"),
+        ):
             image = ax.imshow(values, cmap=CONDUCTANCE, vmin=low, vmax=high, interpolation="nearest")
             _axes_of_cells(ax, title)
             fig.colorbar(image, ax=ax, label="conductance (µS)", shrink=0.85, extend=extend)

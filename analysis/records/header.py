@@ -117,7 +117,7 @@ class RunHeader:
                 raise AnalysisError(f"{name} of a run can't be {getattr(self, name)!r}")
         for text in (*self.packages, *self.packages.values(), *self.paths, *self.paths.values()):
             if not isinstance(text, str):
-                raise AnalysisError(f"packages and paths of a run are names and what they stand for as text, not {text!r}")
+                raise AnalysisError(f"packages and paths of a run are names and text, not {text!r}")
         if not self.run_id or not self.procedure:
             raise AnalysisError("a run needs a run_id and the name of its procedure")
         if not all(1 <= n <= 32767 for n in self.shape):

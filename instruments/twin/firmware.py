@@ -25,12 +25,12 @@ import numpy as np
 import numpy.typing as npt
 
 from instruments.twin.dac import (
-    Route,
     CHIPS,
     COLUMNS,
     MID,
     NIBBLES,
     WORD_RECORD,
+    Route,
     RunTrace,
     SwitchEdge,
     Words,

@@ -192,7 +192,9 @@ class Solver:
         params = CircuitParams(
             feedback=(analog.get("RF1", 1e5), analog.get("RF2", 1e5), analog.get("RF3", 1e5)),
             output_gain=analog.get("OUT", o.output_gain),
-            gains=LoopGains(analog.get("KX", o.loop_drift), analog.get("KN", o.loop_score), analog.get("KZ", o.loop_noise)),
+            gains=LoopGains(
+                analog.get("KX", o.loop_drift), analog.get("KN", o.loop_score), analog.get("KZ", o.loop_noise)
+            ),
             op_amp=OpAmp(offset_sigma=o.op_amp_offset),
             read_noise=ReadNoise(
                 white_absolute=o.white,

@@ -14,7 +14,9 @@ def tables() -> LoopTables:
     return LoopTables(-0.9 * (1 - t), 0.8 * (1 - 0.7 * t), 5e-3, 0.4, 0.2, 5.0)
 
 
-def waves(loop: LoopTables, errors: np.ndarray, noise: float, runs: int = 24) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def waves(
+    loop: LoopTables, errors: np.ndarray, noise: float, runs: int = 24
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A loop whose network is a rotation, solved in small steps with errors added; seen at 1 kHz with noise."""
     rng = np.random.default_rng(1)
     steps = 10

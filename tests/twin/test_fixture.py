@@ -76,31 +76,27 @@ def test_the_current_comes_back_on_the_source_line() -> None:
     assert abs(bench.fixture.measure(WORD, 0.02).current) < 1e-12
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        lambda w: w.connect("safe", -1, -1, -1),
-        lambda w: w.connect("compute", -1, -1, -1),
-        lambda w: w.connect("safe", *CELL),
-        lambda w: w.connect("compute", *CELL),
-        lambda w: w.connect("program", 0, -1, -1),
-        lambda w: w.connect("program", 0, 1, -1),
-        lambda w: w.force(BIT, None),
-        lambda w: w.force(SOURCE_PGU, None),
-        lambda w: w.force(WORD, None),
-        lambda w: w.force(WORD, 0.0),
-        lambda w: w.force(WORD, 0.5),
-        lambda w: w.select_source(0, OPEN),
-        lambda w: w.select_source(0, PGU),
-        lambda w: w.select_source(0, PGU_OPEN),
-        lambda w: w.select_source(1, OPEN),
-        lambda w: w.select_source(1, SMU),
-    ],
-    ids=(
-        "safe compute safe-selected compute-selected no-row no-col bit-open source-open gate-open gate-0 gate-low "
-        "bit-selector-open bit-selector-pgu bit-selector-pgu-open source-selector-open source-selector-smu"
-    ).split(),
-)
+OPEN_SOMEWHERE: dict[str, Callable[[Fixture], None]] = {
+    "safe": lambda w: w.connect("safe", -1, -1, -1),
+    "compute": lambda w: w.connect("compute", -1, -1, -1),
+    "safe-selected": lambda w: w.connect("safe", *CELL),
+    "compute-selected": lambda w: w.connect("compute", *CELL),
+    "no-row": lambda w: w.connect("program", 0, -1, -1),
+    "no-col": lambda w: w.connect("program", 0, 1, -1),
+    "bit-open": lambda w: w.force(BIT, None),
+    "source-open": lambda w: w.force(SOURCE_PGU, None),
+    "gate-open": lambda w: w.force(WORD, None),
+    "gate-0": lambda w: w.force(WORD, 0.0),
+    "gate-low": lambda w: w.force(WORD, 0.5),
+    "bit-selector-open": lambda w: w.select_source(0, OPEN),
+    "bit-selector-pgu": lambda w: w.select_source(0, PGU),
+    "bit-selector-pgu-open": lambda w: w.select_source(0, PGU_OPEN),
+    "source-selector-open": lambda w: w.select_source(1, OPEN),
+    "source-selector-smu": lambda w: w.select_source(1, SMU),
+}
+
+
+@pytest.mark.parametrize("fault", OPEN_SOMEWHERE.values(), ids=OPEN_SOMEWHERE)
 def test_nothing_conducts_unless_everything_is_connected(fault: Callable[[Fixture], None]) -> None:
     bench = make()
     set_cell(bench)
@@ -112,20 +108,19 @@ def test_nothing_conducts_unless_everything_is_connected(fault: Callable[[Fixtur
     assert abs(bench.fixture.measure(BIT, 0.02).current) < 1e-9
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        lambda w: w.connect("safe", -1, -1, -1),
-        lambda w: w.connect("compute", -1, -1, -1),
-        lambda w: w.connect("program", 0, 1, -1),
-        lambda w: w.force(SOURCE_PGU, None),
-        lambda w: w.force(WORD, None),
-        lambda w: w.select_source(0, OPEN),
-        lambda w: w.select_source(0, SMU),
-        lambda w: w.select_source(1, OPEN),
-    ],
-    ids="safe compute no-col source-open gate-open bit-selector-open bit-selector-smu source-selector-open".split(),
-)
+NO_PULSE: dict[str, Callable[[Fixture], None]] = {
+    "safe": lambda w: w.connect("safe", -1, -1, -1),
+    "compute": lambda w: w.connect("compute", -1, -1, -1),
+    "no-col": lambda w: w.connect("program", 0, 1, -1),
+    "source-open": lambda w: w.force(SOURCE_PGU, None),
+    "gate-open": lambda w: w.force(WORD, None),
+    "bit-selector-open": lambda w: w.select_source(0, OPEN),
+    "bit-selector-smu": lambda w: w.select_source(0, SMU),
+    "source-selector-open": lambda w: w.select_source(1, OPEN),
+}
+
+
+@pytest.mark.parametrize("fault", NO_PULSE.values(), ids=NO_PULSE)
 def test_no_pulse_arrives_unless_everything_is_connected(fault: Callable[[Fixture], None]) -> None:
     bench = make()
     wires = bench.fixture
@@ -344,7 +339,12 @@ def test_wiring_is_read_from_a_mapping_of_texts() -> None:
 
 
 def test_a_line_without_selector_hangs_on_its_smu() -> None:
-    section = {"preset": "ideal", "rows": "2", "cols": "2", "wiring": {"bit_line": {"smu": "1"}, "source_line": {"smu": "3"}}}
+    section = {
+        "preset": "ideal",
+        "rows": "2",
+        "cols": "2",
+        "wiring": {"bit_line": {"smu": "1"}, "source_line": {"smu": "3"}},
+    }
     bench = open_bench(section, base=Path("."), params={})
     bench.fixture.connect("program", 0, 0, 0)
     for channel, volts in ((1, 0.2), (2, 3.0), (3, 0.0)):

@@ -18,7 +18,9 @@ def station():
 
 def look(station: Station) -> np.ndarray:
     """One solution from (0.1, -0.1) V on the oscilloscope."""
-    station.scope.configure({i: ChannelSetup(3.2) for i in (1, 2, 3, 4)}, Timebase(1.1, 0.05, 1000), Trigger("EXT", 1.5))
+    station.scope.configure(
+        {i: ChannelSetup(3.2) for i in (1, 2, 3, 4)}, Timebase(1.1, 0.05, 1000), Trigger("EXT", 1.5)
+    )
     station.board.mode("compute")
     station.board.set_initial_state(0.1, -0.1)
     station.scope.arm()

@@ -25,7 +25,9 @@ SMALL = CircleOptions(
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("circle")
-    options = replace(SMALL, runs=str(root / "runs"), cache=str(root / "cache"), run_id="first", bench=str(root / "bench"))
+    options = replace(
+        SMALL, runs=str(root / "runs"), cache=str(root / "cache"), run_id="first", bench=str(root / "bench")
+    )
     return CircleJob.prepare(options).run()
 
 
@@ -159,7 +161,9 @@ def assert_finished_cells_were_left_alone(folder: Path) -> None:
         ({"calibration_runs": 1}, "calibration runs must be 8"),
     ],
 )
-def test_what_makes_no_sense_is_refused_before_anything_is_driven(change: dict[str, object], said: str, tmp_path: Path) -> None:
+def test_what_makes_no_sense_is_refused_before_anything_is_driven(
+    change: dict[str, object], said: str, tmp_path: Path
+) -> None:
     with pytest.raises(RequestError, match=said):
         CircleJob.prepare(replace(SMALL, runs=str(tmp_path), **change))  # type: ignore[arg-type]  # that is the point
     assert not list(tmp_path.iterdir())

@@ -1,7 +1,6 @@
 """The circle experiment as a Prefect flow: a task a phase, the work itself in the procedure."""
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping
 from typing import Any
 
 from prefect import flow
@@ -11,32 +10,17 @@ from analysis.circle import summarise_circle
 from analysis.circle_cost import circle_cost
 from analysis.records import open_run
 from analysis.report import cost_rows, quality_rows
-from workflows.flows.program import piece
+from workflows.flows.watch import Watch, piece
 from workflows.procedures.circle_job import CircleJob, CircleOptions
-from workflows.procedures.program import Progress
-
-
-class Watch:
-    """What a caller in the same process wants of a running flow: to stop it, and to be told of its progress."""
-
-    def __init__(self) -> None:
-        self.stop: Callable[[], bool] = lambda: False
-        self.listener: Callable[[Progress], None] | None = None
-        self.told: Callable[[str, int, int], None] = lambda name, done, total: None
-        self.signals: Callable[[], AbstractContextManager[object]] = nullcontext
-
-
-WATCH = Watch()
-"""The command line's hooks into the flow it runs; a deployed flow leaves them as they are."""
 
 
 @flow(name="circle", flow_run_name="circle-{recipe}-{samples}", log_prints=False, persist_result=False)
 def solve_circle(
     samples: int = 1000, uncalibrated: int = 200, calibration_runs: int = 32, calibration_rounds: int = 2,
     recipe: str = "hardware", seed: int = 1, tolerance: float = 1e-6, verify: float = 0.7, budget: int = 120,
-    points: int = 2000, field: int = 11, compensation: int = 500, station: str = "station-twin.yaml", runs: str = "runs", run_id: str = "",
-    bench: str = "", chip: str = "", preset: str = "", fresh: bool = False, cache: str = "", baseline: bool = True,
-    operator: str = "", command_line: str = "",
+    points: int = 2000, field: int = 11, compensation: int = 500, station: str = "station-twin.yaml",
+    runs: str = "runs", run_id: str = "", bench: str = "", chip: str = "", preset: str = "", fresh: bool = False,
+    cache: str = "", baseline: bool = True, operator: str = "", resume: str = "", command_line: str = "",
 ) -> str:  # fmt: skip
     """Train, program, calibrate and sample a circle out of noise (the paper's Fig. 3), and report it.
 
@@ -63,6 +47,7 @@ def solve_circle(
         cache: folder of trained networks.
         baseline: measure the digital baseline on this computer.
         operator: who runs it.
+        resume: a run to go on with.
         command_line: what was typed, for the record.
 
     Returns:
@@ -70,8 +55,17 @@ def solve_circle(
     """
     given: Mapping[str, Any] = dict(locals())
     job = CircleJob.prepare(CircleOptions(**given))
-    with WATCH.signals():
-        folder = job.run(stop=WATCH.stop, listener=WATCH.listener, told=WATCH.told, around=piece)
+    watch = Watch.current()
+    folder = watch.over(
+        lambda: job.run(
+            stop=watch.stop,
+            listener=watch.listener,
+            told=watch.told,
+            around=piece,
+            locks=watch.locks,
+            waiting=watch.waiting,
+        )
+    )
     with open_run(folder) as run:
         summary = summarise_circle(run)
         rows = [*quality_rows(summary), *cost_rows(summary, circle_cost(run, summary))]

@@ -1,70 +1,17 @@
 """Program an array as a Prefect flow: a task a row, the work itself in the procedure."""
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from contextvars import ContextVar
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, task
+from prefect import flow
 from prefect.artifacts import create_markdown_artifact
-from prefect.cache_policies import NO_CACHE
 
 from analysis.programming import summarise
 from analysis.records import open_run
+from workflows.flows.watch import Watch, piece
 from workflows.procedures.jobs import ProgramJob, ProgramOptions
-from workflows.procedures.program import Progress
 from workflows.tables import program_markdown
-
-
-# Instrument work runs in direct task calls, never submitted to threads: cancelling a run must stop its pulses at once.
-@task(name="rows", task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False, retries=0)
-def piece(name: str, work: Callable[[], object]) -> None:
-    """A piece of a procedure about the size of a row. Never retried by itself: a pulse is not idempotent."""
-    work()
-
-
-@dataclass
-class Watch:
-    """What a caller in the same process wants of the flow that it runs, and what became of the work.
-
-    Attributes:
-        stop: asked between pulses.
-        listener: told of progress.
-        signals: surrounds the work, where Prefect has its own handler of SIGTERM: one that raises wherever it strikes.
-        finished: the work completed, whatever Prefect says of the flow.
-        error: what ended the work otherwise.
-    """
-
-    stop: Callable[[], bool] = lambda: False
-    listener: Callable[[Progress], None] | None = None
-    signals: Callable[[], AbstractContextManager[object]] = nullcontext
-    finished: bool = False
-    error: BaseException | None = None
-
-    @contextmanager
-    def installed(self) -> Iterator[None]:
-        """Watch the flows that run in a block."""
-        token = _WATCH.set(self)
-        try:
-            yield
-        finally:
-            _WATCH.reset(token)
-
-    def over(self, job: ProgramJob) -> Path:
-        """Do the job, and note how it ended."""
-        try:
-            with self.signals():
-                folder = job.run(stop=self.stop, listener=self.listener, around=piece)
-        except BaseException as error:
-            self.error = error
-            raise
-        self.finished = True
-        return folder
-
-
-_WATCH: ContextVar[Watch | None] = ContextVar("watch", default=None)
 
 
 @flow(
@@ -121,7 +68,8 @@ def program_array(
     """
     given: dict[str, Any] = {k: v for k, v in locals().items() if k in {f.name for f in fields(ProgramOptions)}}
     job = ProgramJob.prepare(ProgramOptions(**given))
-    folder = (_WATCH.get() or Watch()).over(job)
+    watch = Watch.current()
+    folder = watch.over(lambda: job.run(stop=watch.stop, listener=watch.listener, around=piece, **watch.taking))
     _publish(folder)
     return str(folder)
 

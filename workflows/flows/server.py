@@ -44,7 +44,6 @@ class LocalServer:
 
     def start(self) -> None:
         """Start it and return at once, so that other preparations can go on meanwhile."""
-        self.home.mkdir(parents=True, exist_ok=True)
         environment = {k: v for k, v in os.environ.items() if k != "PREFECT_API_URL"}
         environment["PREFECT_SERVER_API_PORT"] = str(self.port)
         command = [sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"]
@@ -111,6 +110,7 @@ def server(home: Path, unsettled: Callable[[str], object] = print) -> Iterator[L
         home: Prefect's folder.
         unsettled: called with the server's address if at the end it does not take what Prefect still has to tell it.
     """
+    home.mkdir(parents=True, exist_ok=True)  # Prefect itself would not make the folders above it
     own = os.environ.get("PREFECT_API_URL")
     local = None if own else LocalServer(home)
     try:

@@ -82,7 +82,8 @@ class CircleRequest:
             RequestError: with the range.
         """
         ranges = {"samples": (1, 1_000_000), "uncalibrated": (0, 1_000_000), "calibration_runs": (8, 10_000),
-                  "calibration_rounds": (0, 10), "points": (500, 100_000), "field": (0, 51), "compensation": (0, 100_000)}  # fmt: skip
+                  "calibration_rounds": (0, 10), "points": (500, 100_000), "field": (0, 51),
+                  "compensation": (0, 100_000)}  # fmt: skip
         for name, (low, high) in ranges.items():
             if not low <= getattr(self, name) <= high:
                 raise RequestError(f"{name.replace('_', ' ')} must be {low}..{high}, not {getattr(self, name)}")
@@ -178,6 +179,7 @@ class CircleRun:
         request.check(self.station.file.shape, self.station.file.limits)
         job = Programming(self.station.array, self.writer, request, self.stop)
         job.finished = {c: verdict for c, (wanted, verdict, _) in self._verdicts.items() if wanted == target[c]}
+        job.progress.done = job.progress.inside = sum(v == "ok" for v in job.finished.values())
         if self.listener:
             job.progress.listeners.append(self.listener)
         if first:
@@ -200,7 +202,9 @@ class CircleRun:
             pass
         measured = job.measured()
         self.network = circuit_of(self.map, measured[: len(self.map.layers)])
-        self.writer.data("network/gains", np.array(self.network.gains), units="1/S", title="units per siemens, by layer")
+        self.writer.data(
+            "network/gains", np.array(self.network.gains), units="1/S", title="units per siemens, by layer"
+        )
         for i, layer in enumerate(self.map.layers):
             self.writer.data(f"network/rows_{i + 1}", layer.rows, title="source lines of the layer's outputs")
             self.writer.data(f"network/columns_{i + 1}", layer.columns, title="bit lines of its inputs, bias last")
@@ -225,7 +229,9 @@ class CircleRun:
         load_board(self.station.board, self.program, self.map)
         self._watch(self.program.duration)
 
-    def _watch(self, duration: float, points: int | None = None, ranges: tuple[float, ...] = (1.6, 1.6, 1.6, 1.6)) -> None:
+    def _watch(
+        self, duration: float, points: int | None = None, ranges: tuple[float, ...] = (1.6, 1.6, 1.6, 1.6)
+    ) -> None:
         channels = {i + 1: ChannelSetup(r, 0.0) for i, r in enumerate(ranges)}
         timebase = Timebase(1.1 * duration, 0.05 * duration, points or self.request.points)
         self.scope.configure(channels, timebase, Trigger("EXT", 1.5, "rising"))
@@ -345,7 +351,9 @@ class CircleRun:
             self.move("scope1", {i + 1: node for i, node in enumerate(group)})
             self._watch(self.program.duration, 2000, (3.2,) * 4)
             capture = self.solving.run(PAPER_START, record=False)
-            self.writer.data(f"waveforms/{'_'.join(group)}", capture.volts[: len(group)], units="V", title=" ".join(group))
+            self.writer.data(
+                f"waveforms/{'_'.join(group)}", capture.volts[: len(group)], units="V", title=" ".join(group)
+            )
             if number == 0 and self.station.bench is not None:
                 energy = np.array([self.station.bench.solver.last.final()[1]])
                 self.writer.twin("run_energy", energy, units="J", title="true energy in the arrays in this solution")
@@ -358,7 +366,9 @@ class CircleRun:
     def keep_drive(self) -> None:
         """Record what the board plays in the end."""
         assert self.program is not None
-        self.writer.data("drive/table", self.program.table, units="V", title="DAC voltages: g2 fx t1..t14 noise1 noise2")
+        self.writer.data(
+            "drive/table", self.program.table, units="V", title="DAC voltages: g2 fx t1..t14 noise1 noise2"
+        )
         analog = [*self.program.feedback, self.program.kx, self.program.kn, self.program.kz]
         self.writer.data("drive/analog", np.array(analog), title="feedback 1-3 (ohm), kx, kn (1/(V s)), kz (1/s)")
 

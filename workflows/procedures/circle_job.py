@@ -16,7 +16,9 @@ from instruments.clock import stopwatch, wall_time
 from instruments.station import Station
 from instruments.station_file import StationFile
 from workflows.errors import RequestError
+from workflows.locking import StationLocks, Waiting
 from workflows.procedures.circle import CircleRequest, CircleRun, circle, request_parameters
+from workflows.procedures.holding import held_station
 from workflows.procedures.jobs import Around, directly
 from workflows.procedures.program import Progress
 from workflows.procedures.session import interrupted_run, new_run_id, recorded_run, run_folder, run_paths
@@ -102,7 +104,9 @@ class CircleJob:
             raise RequestError(f"station {station.name} has no oscilloscope; name one under `instruments:`")
         arrays, rows, cols = station.shape
         if arrays < 3 or rows < 14 or cols < 15:
-            raise RequestError(f"station {station.name} has {arrays} arrays of {rows}x{cols}; the network needs 3 of 14x15")
+            raise RequestError(
+                f"station {station.name} has {arrays} arrays of {rows}x{cols}; the network needs 3 of 14x15"
+            )
         folder = Path(options.runs).expanduser() / (options.run_id or new_run_id("circle", wall_time()))
         if (folder / "journal.jsonl").exists():
             raise RequestError(f"run {folder} exists; choose another name")
@@ -118,7 +122,11 @@ class CircleJob:
         """What the run's header keeps."""
         elsewhere = ("command_line", "operator", "resume", "runs", "run_id", "bench", "cache")
         kept = {k: v for k, v in self.options.__dict__.items() if k not in elsewhere}
-        return {**request_parameters(self.options.request), "arrays": list(range(self.station.shape[0])), "options": kept}
+        return {
+            **request_parameters(self.options.request),
+            "arrays": list(range(self.station.shape[0])),
+            "options": kept,
+        }
 
     def paths(self) -> dict[str, str]:
         """Where a resumed run finds the station and its chips again, from any folder."""
@@ -132,6 +140,8 @@ class CircleJob:
         told: Told = lambda name, done, total: None,
         around: Around = directly,
         move: Callable[[str, Mapping[int, str]], None] | None = None,
+        locks: StationLocks | None = None,
+        waiting: Callable[[Waiting], None] | None = None,
     ) -> Path:
         """Do it, judge it, report it. Gives the run's folder.
 
@@ -141,9 +151,15 @@ class CircleJob:
             told: told of every phase's progress.
             around: called with a name and each phase, to do it.
             move: hangs probes on nodes; on a twin that is done by itself, on a real bench by a person.
+            locks: the laboratory's; None where nobody else can want the station.
+            waiting: told for whom the run waits.
         """
         o = self.options
-        with self.open_station() as station:
+        with held_station(
+            self.station, self.open_station, run=self.folder.name, locks=locks, owner=o.operator,
+            bench=o.bench, stop=stop, waiting=waiting,
+        ) as holding:  # fmt: skip
+            station = holding.station
             driver = self.station.instruments["oscilloscope"].driver
             # Tektronix picks its own sample rate and may take up to four times as many points as it was asked for.
             points = o.points if driver == "infiniivision" else 4 * o.points
@@ -152,7 +168,11 @@ class CircleJob:
                 command_line=o.command_line, operator=o.operator, resume=bool(o.resume), paths=self.paths(),
                 waveforms=(WaveformSpec("scope1", ("x", "y", "nx", "ny"), points),),
             ) as writer:  # fmt: skip
-                run = CircleRun(station, writer, o.request, Path(o.cache), move or _mover(station), stop, listener, told)
+                run = CircleRun(
+                    station, writer, o.request, Path(o.cache), move or _mover(station), stop, listener, told
+                )
+                for trouble in holding.troubles:
+                    writer.note(trouble)
                 circle(run, around)
                 station.safe()  # the rest needs no instrument
                 if o.baseline:
@@ -182,7 +202,7 @@ def _mover(station: Station) -> Callable[[str, Mapping[int, str]], None]:
 
 
 def _measure_baseline(run: CircleRun, told: Told) -> None:
-    """The same trained network sampled digitally, on this computer, in this run, to the quality of the analog samples."""
+    """The same network sampled digitally, on this computer, in this run, to the quality of the analog samples."""
     assert run.model is not None
     assert run.ends is not None
     told("digital baseline", 0, 1)
@@ -193,7 +213,13 @@ def _measure_baseline(run: CircleRun, told: Told) -> None:
     target = judge(ends, truth, rng)["kl_2d"] if len(ends) >= 200 else None
     settings = Settings(points=max(len(ends), 1000) if target is None else len(ends), total_time=_BASELINE_SECONDS)
     baseline = measure_baseline(
-        run.model.ideal_network(), run.model.drive, truth, rng=rng, stopwatch=stopwatch, target=target, settings=settings
+        run.model.ideal_network(),
+        run.model.drive,
+        truth,
+        rng=rng,
+        stopwatch=stopwatch,
+        target=target,
+        settings=settings,
     )
     run.writer.data("baseline", baseline.to_bytes(), title="digital baseline on this computer, JSON in UTF-8")
     told("digital baseline", 1, 1)

@@ -16,6 +16,8 @@ from instruments.clock import wall_time
 from instruments.station import Station
 from instruments.station_file import StationFile
 from workflows.errors import RequestError
+from workflows.locking import StationLocks, Waiting
+from workflows.procedures.holding import held_station
 from workflows.procedures.patterns import load_pattern
 from workflows.procedures.program import ProgramRequest, Progress, program
 from workflows.procedures.session import new_run_id, recorded_run, run_folder
@@ -171,24 +173,32 @@ class ProgramJob:
         stop: Callable[[], bool] = lambda: False,
         listener: Callable[[Progress], None] | None = None,
         around: Around = directly,
-        station: Station | None = None,
+        locks: StationLocks | None = None,
+        waiting: Callable[[Waiting], None] | None = None,
     ) -> Path:
-        """Do it: open the station, program, record, draw. Gives the run's folder.
+        """Do it: take and open the station, program, record, draw. Gives the run's folder.
 
         Args:
             stop: asked between pulses.
             listener: told of every finished cell.
             around: see `program`.
-            station: one that is open already; closed at the end like one of our own.
+            locks: the laboratory's; None where nobody else can want the station.
+            waiting: told for whom the run waits.
         """
-        with station or self.open_station() as opened:
+        o = self.options
+        with held_station(
+            self.station, self.open_station, run=self.folder.name, locks=locks, owner=o.operator,
+            bench=o.bench, stop=stop, waiting=waiting,
+        ) as holding:  # fmt: skip
+            opened = holding.station
             if self.station.simulated != (opened.bench is not None):
                 raise RequestError(f"station {self.station.name} says {self.station.world} but its instruments are not")
             with recorded_run(
                 opened, self.folder, "program", self.parameters(), arrays=len(self.request.arrays),
-                command_line=self.options.command_line, operator=self.options.operator, resume=bool(self.options.resume),
-                paths=self.paths(),
+                command_line=o.command_line, operator=o.operator, resume=bool(o.resume), paths=self.paths(),
             ) as writer:  # fmt: skip
+                for trouble in holding.troubles:
+                    writer.note(trouble)
                 program(opened.array, writer, self.request, stop=stop, listener=listener, around=around)
         with open_run(self.folder) as run:
             figures.draw(run, self.folder / "figures")

@@ -51,23 +51,24 @@ def load_pattern(name: str, rows: int, cols: int) -> Floats:
     """
     if name == "moon-star":
         return moon_star(rows, cols)
-    path = Path(name).expanduser()
-    if path.suffix not in (".npy", ".csv"):
-        raise RequestError(f"pattern {name!r} is unknown; give moon-star, or a .npy or .csv file of conductances in S")
-    if not path.is_file():
-        raise RequestError(f"pattern file {name} not found")
-    if path.stat().st_size > _MAX_BYTES:
-        raise RequestError(f"pattern file {name} is larger than 64 MiB; that is no pattern of {rows}x{cols} cells")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an empty file is told of by its shape
-            raw = (
-                np.load(path, allow_pickle=False) if path.suffix == ".npy" else np.loadtxt(path, delimiter=",", ndmin=2)
+        path = Path(name).expanduser()
+        if path.suffix not in (".npy", ".csv"):
+            raise RequestError(
+                f"pattern {name!r} is unknown; give moon-star, or a .npy or .csv file of conductances in S"
             )
+        if not path.is_file():
+            raise RequestError(f"pattern file {name} not found")
+        if path.stat().st_size > _MAX_BYTES:
+            raise RequestError(f"pattern file {name} is larger than 64 MiB; that is no pattern of {rows}x{cols} cells")
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an empty file is told of by its shape
+            npy = path.suffix == ".npy"
+            raw = np.load(file, allow_pickle=False) if npy else np.loadtxt(file, delimiter=",", ndmin=2)
         if not isinstance(raw, np.ndarray) or raw.dtype.kind not in "iuf":
             raise ValueError(f"it holds {getattr(raw, 'dtype', 'an archive')}, not real numbers")
         values = np.asarray(raw, dtype=np.float64)
-    except (ValueError, TypeError, OSError, EOFError, MemoryError) as error:
+    except (ValueError, TypeError, OSError, EOFError, MemoryError, RuntimeError) as error:
         raise RequestError(f"pattern file {name} can't be read as numbers: {' '.join(str(error).split())}") from error
     if values.shape != (rows, cols):
         raise RequestError(f"pattern file {name} has shape {values.shape}; this array needs {(rows, cols)}")

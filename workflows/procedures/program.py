@@ -211,7 +211,7 @@ class Programming:
 
         At the end the map is recorded under `name`; cells without target stay NaN.
         """
-        values = np.full(self.request.target.shape, np.nan)
+        values: Floats = np.full_like(self.request.target, np.nan)
         self.writer.phase(name)
         self.progress.phase = "reading the array" if name == "conductance_before" else "reading it back"
         for a in range(len(self.request.arrays)):

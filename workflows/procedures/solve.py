@@ -1,12 +1,11 @@
 """The board computes: a trained drive on its DACs, the arrays in the loop, oscilloscopes watching.
 
-Units: the algorithm's unit is 0.1 V on the board (paper, Results). Everything a run plays is uploaded before; a sample is
-then an initial state, an armed oscilloscope, and a start.
+Units: the algorithm's unit is 0.1 V on the board (paper, Results). Everything a run plays is uploaded before; a sample
+is then an initial state, an armed oscilloscope, and a start.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -45,7 +44,7 @@ class BoardProgram:
 
     @property
     def duration(self) -> float:
-        """s."""
+        """Of a run, s."""
         return len(self.table) * TICK
 
 
@@ -106,12 +105,8 @@ def load_board(board: Board, program: BoardProgram, network: NetworkMap) -> None
     board.set_noise(program.noise)  # type: ignore[arg-type]  # "on" or "trim"
 
 
-class Mover(Protocol):
-    """Whoever hangs an oscilloscope's probes on nodes: a person, or the twin."""
-
-    def __call__(self, scope: str, probes: Mapping[int, str]) -> None:
-        """Channel -> node."""
-        ...
+Mover = Callable[[str, Mapping[int, str]], None]
+"""Whoever hangs an oscilloscope's probes (its name; channel -> node) on nodes: a person, or the twin."""
 
 
 @dataclass
@@ -132,7 +127,9 @@ class Solving:
     scope_name: str = "scope1"
     stop: Callable[[], bool] = lambda: False
 
-    def run(self, initial: Sequence[float], *, record: bool = True, index: int = -1, name: str | None = None) -> Capture:
+    def run(
+        self, initial: Sequence[float] | Array, *, record: bool = True, index: int = -1, name: str | None = None
+    ) -> Capture:
         """One solution from an initial state (2,) in V; the capture is recorded unless told otherwise.
 
         Raises:

@@ -237,7 +237,7 @@ class InfiniiVisionPanel:
         n = call.suffixes[0]
         names = ("RANGe", "OFFSet", "COUPling", "IMPedance", "DISPlay", "BWLimit", "INVert", "LABel", "UNITs")
         values = [shown(self.settings.get(f"CHANnel<n>:{name}", n)) for name in names]
-        fields = "RANG {};OFFS {};COUP {};IMP {};DISP {};BWL {};INV {};LAB \"{}\";UNIT {}".format(*values)
+        fields = 'RANG {};OFFS {};COUP {};IMP {};DISP {};BWL {};INV {};LAB "{}";UNIT {}'.format(*values)
         return f":CHAN{n}:{fields};PROB {shown(self._attenuation(call))};PROB:SKEW +0.00E+00;STYP SING"
 
     def _describe_timebase(self, call: Call) -> str:

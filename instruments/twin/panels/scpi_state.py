@@ -31,9 +31,7 @@ class Settings:
         changed: called with the name after each setting.
     """
 
-    def __init__(
-        self, tree: Tree, check: Callable[[tuple[int, ...]], None], changed: Callable[[str], None]
-    ) -> None:
+    def __init__(self, tree: Tree, check: Callable[[tuple[int, ...]], None], changed: Callable[[str], None]) -> None:
         self._tree, self._check, self._changed = tree, check, changed
         self._defaults: dict[str, Value] = {}
         self.values: dict[str, Value] = {}

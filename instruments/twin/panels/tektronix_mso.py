@@ -395,5 +395,3 @@ def _count(value: Value) -> str:
 def _word(*words: str) -> Callable[[Value], str]:
     """Long form of a word that is kept in its short form."""
     return lambda value: next(word for word in words if word.startswith(str(value)))
-
-

@@ -1,0 +1,80 @@
+"""What flows share: a task around a piece of work, and the caller's eye on a flow that runs in its own process."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from workflows.locking import StationLocks, Waiting
+from workflows.procedures.holding import usual_locks
+from workflows.procedures.program import Progress
+
+
+# Instrument work runs in direct task calls, never submitted to threads: cancelling a run must stop its pulses at once.
+@task(name="piece", task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False, retries=0)
+def piece(name: str, work: Callable[[], object]) -> None:
+    """A piece of a procedure, a row or a phase. Never retried by itself: a pulse is not idempotent."""
+    work()
+
+
+@dataclass
+class Watch:
+    """What a caller in the same process wants of the flow that it runs, and what became of the work.
+
+    Attributes:
+        stop: asked between pulses and between solutions.
+        listener: told of programming progress.
+        told: told of a phase's progress: name, done, total.
+        signals: surrounds the work, where Prefect has its own handler of SIGTERM: one that raises wherever it strikes.
+        locks: where the station's instruments are taken for the run.
+        waiting: told for whom the run waits.
+        finished: the work completed, whatever Prefect says of the flow.
+        error: what ended the work otherwise.
+    """
+
+    stop: Callable[[], bool] = lambda: False
+    listener: Callable[[Progress], None] | None = None
+    told: Callable[[str, int, int], None] = lambda name, done, total: None
+    signals: Callable[[], AbstractContextManager[object]] = nullcontext
+    locks: StationLocks = field(default_factory=usual_locks)
+    waiting: Callable[[Waiting], None] | None = None
+    finished: bool = False
+    error: BaseException | None = None
+
+    @classmethod
+    def current(cls) -> "Watch":
+        """The caller's, or one that wants nothing: a deployed flow's."""
+        return _WATCH.get() or cls()
+
+    @property
+    def taking(self) -> dict[str, Any]:
+        """How a job takes the station's instruments."""
+        return {"locks": self.locks, "waiting": self.waiting}
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Watch the flows that run in a block."""
+        token = _WATCH.set(self)
+        try:
+            yield
+        finally:
+            _WATCH.reset(token)
+
+    def over(self, work: Callable[[], Path]) -> Path:
+        """Do the work, and note how it ended."""
+        try:
+            with self.signals():
+                folder = work()
+        except BaseException as error:
+            self.error = error
+            raise
+        self.finished = True
+        return folder
+
+
+_WATCH: ContextVar[Watch | None] = ContextVar("watch", default=None)
