@@ -93,7 +93,7 @@ class Ended(NamedTuple):
     err: str
 
 
-def finish(process: subprocess.Popen[str], timeout: float = 60) -> Ended:
+def finish(process: subprocess.Popen[str], timeout: float = 100) -> Ended:
     """Wait for a command's end."""
     with process:
         out, err = process.communicate(timeout=timeout)

@@ -276,18 +276,19 @@ def _circle(options: "CircleOptions", direct: bool) -> None:
 
 def _report(folder: Path, wall: float | None) -> None:
     """Print what a run achieved; without `wall` also draw its figures and pages again."""
-    from analysis.circle import summarise_circle
-    from analysis.circle_cost import circle_cost
     from analysis.figures import programming as figures
     from analysis.programming import summarise
     from analysis.records import open_run
-    from analysis.report import report_circle
     from workflows.console import closing_table, show
     from workflows.tables import circle_rows, program_rows
 
     with open_run(folder) as run:
         title = f"{run.header.run_id}: {run.world.upper()}, {run.status}"
         if run.header.procedure == "circle":
+            from analysis.circle import summarise_circle
+            from analysis.circle_cost import circle_cost
+            from analysis.report import report_circle
+
             summary = summarise_circle(run)
             closing_table(title, circle_rows(summary, circle_cost(run, summary), wall))
             if wall is None:

@@ -5,7 +5,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich.console import Console
 from rich.progress import (
@@ -19,8 +19,9 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from workflows.procedures.program import Progress as Job
-from workflows.tables import Row
+if TYPE_CHECKING:  # `ohmflow --help` needs no instrument
+    from workflows.procedures.program import Progress as Job
+    from workflows.tables import Row
 
 console = Console()
 errors = Console(stderr=True)
@@ -29,7 +30,7 @@ errors = Console(stderr=True)
 class Hooks(NamedTuple):
     """What a display wants to be told: of programming (a listener), and of a phase (its name, done, total)."""
 
-    listener: Callable[[Job], None]
+    listener: Callable[["Job"], None]
     told: Callable[[str, int, int], None]
 
 
@@ -44,7 +45,7 @@ def programming_bar() -> Iterator[Hooks]:
     with Progress(*columns, console=console, transient=False) as bar:
         task = bar.add_task("opening the station", total=None, cells="", yield_="", pulses="")
 
-        def listen(job: Job) -> None:
+        def listen(job: "Job") -> None:
             bar.update(
                 task, description=job.phase or "opening the station", total=job.work, completed=job.worked,
                 cells=f"{job.done}/{job.cells} cells", yield_=f"{job.inside / job.done:.1%} inside" if job.done else "",
@@ -72,7 +73,7 @@ def phase_bars() -> Iterator[Hooks]:
                 tasks[name] = bar.add_task(name, total=None, text="")
             return tasks[name]
 
-        def listen(job: Job) -> None:
+        def listen(job: "Job") -> None:
             inside = f", {job.inside / job.done:.1%} inside" if job.done else ""
             text = f"{job.done}/{job.cells} cells{inside}"
             bar.update(line("programming"), total=job.cells, completed=job.done, text=text)
@@ -93,7 +94,7 @@ def say(text: str, style: str) -> None:
     errors.print(" ".join(text.split()), style=style, markup=False, highlight=False, soft_wrap=True)
 
 
-def closing_table(title: str, rows: Sequence[Row]) -> None:
+def closing_table(title: str, rows: Sequence["Row"]) -> None:
     """Print a run's result; what only the twin knows stands apart and says so."""
     table = Table(title=title, title_justify="left", show_header=False, title_style="bold", pad_edge=False)
     table.add_column(style="bold", max_width=28)

@@ -1,14 +1,15 @@
 """What a run achieved and cost, as rows for people: one list, shown by the terminal and by the orchestrator's page."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from analysis.circle import CircleSummary
-from analysis.circle_cost import CircleCost
 from analysis.programming import ProgramSummary
 from analysis.records import RunFile
-from analysis.report import cost_rows, quality_rows
 from instruments.quantity import si
+
+if TYPE_CHECKING:  # these bring torch along, which a programming run does without
+    from analysis.circle import CircleSummary
+    from analysis.circle_cost import CircleCost
 
 _MANY = 100
 """Cells from which the shape of a distribution says something."""
@@ -98,8 +99,10 @@ def _cell(cell: tuple[int, int, int]) -> str:
     return f"({row},{col})" if array == 0 else f"({array}: {row},{col})"
 
 
-def circle_rows(s: CircleSummary, cost: CircleCost, wall: float | None = None) -> list[Row]:
+def circle_rows(s: "CircleSummary", cost: "CircleCost", wall: float | None = None) -> list[Row]:
     """The closing table of a circle run; the report has more."""
+    from analysis.report import cost_rows, quality_rows
+
     rows = [Row(name, value) for name, value in quality_rows(s)]
     for name, value in cost_rows(s, cost):
         if name.startswith("twin only: "):

@@ -73,9 +73,7 @@ def truth() -> Truth:
 
 
 @pytest.mark.parametrize("method", ["euler", "heun"])
-def test_kernels_numpy_and_torch_compute_the_same(
-    network: AnalogNetwork, drive: Drive, method: Method
-) -> None:
+def test_kernels_numpy_and_torch_compute_the_same(network: AnalogNetwork, drive: Drive, method: Method) -> None:
     flow = digital_flow(network, drive, method, 17)
     # 45 points: a whole group of the batched kernel and part of another; some beyond both clamps.
     start = (3.0 * np.random.default_rng(3).standard_normal((45, 2))).astype(np.float32)

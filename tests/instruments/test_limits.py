@@ -336,8 +336,8 @@ AMPS = st.sampled_from([n.format(v) for v in (0.0, 1e-6, -1e-6, 5e-4, 2e-3) for 
 
 
 WORK = [
-    "CN", "CN", "SPUPD 601", "SPUPD 602", "SRP", "XE", "MM 2,1", "MM 3,1", "MM 10,2", "SPM 601,1", "SPM 602,1", "DZ", "RZ",
-    "*RST", "SIM 0",
+    "CN", "CN", "SPUPD 601", "SPUPD 602", "SRP", "XE", "MM 2,1", "MM 3,1", "MM 10,2", "SPM 601,1", "SPM 602,1", "DZ",
+    "RZ", "*RST", "SIM 0",
 ]  # fmt: skip
 SMU_SOURCES = [
     ("D", "0", 1),

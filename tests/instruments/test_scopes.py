@@ -53,8 +53,7 @@ TEK_SETUP = [
     (":ACQuire:STOPAfter SEQuence;MODe HIRes", None),
     (":DATa:ENCdg SRIbinary;WIDth 2;STARt 1;STOP 1000000000", None),
     (
-        ":HORizontal:MODe MANual;:HORizontal:MODe:MANual:CONFIGure HORIZontalscale;"
-        ":HORizontal:MODe:SAMPLERate 1000",
+        ":HORizontal:MODe MANual;:HORizontal:MODe:MANual:CONFIGure HORIZontalscale;:HORizontal:MODe:SAMPLERate 1000",
         None,
     ),
     (":HORizontal:MODe:SAMPLERate?", "1.2500E+3"),

@@ -209,14 +209,16 @@ def test_forming_voltages_differ_between_cells() -> None:
     assert np.mean(array.cells["formed"]) == pytest.approx(share, abs=0.04)
 
 
-def test_stuck_cells_never_move() -> None:
-    array, rng = chip(replace(CMO, stuck_on=0.5, stuck_off=0.5, formed=False), 200)
+@pytest.mark.parametrize("formed", [True, False])
+def test_stuck_cells_never_move(formed: bool) -> None:
+    array, rng = chip(replace(CMO, stuck_on=0.5, stuck_off=0.5, formed=formed), 200)
     before = array.conductance(EVERY, 0)
     assert np.all((before > 100e-6) == (array.cells["stuck"] > 0))
     for volts in (1.0, 2.5, 3.5):
         array.set_pulse(EVERY, volts, 3.0, US, 0, rng)
         array.reset_pulse(EVERY, volts, 3.0, US, 0, rng)
     assert np.array_equal(array.conductance(EVERY, 10**6 * SECOND), before)
+    assert np.all(array.cells["formed"] == formed)
 
 
 def test_only_the_pulsed_cells_change() -> None:

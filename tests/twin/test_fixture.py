@@ -93,6 +93,7 @@ OPEN_SOMEWHERE: dict[str, Callable[[Fixture], None]] = {
     "bit-selector-pgu-open": lambda w: w.select_source(0, PGU_OPEN),
     "source-selector-open": lambda w: w.select_source(1, OPEN),
     "source-selector-smu": lambda w: w.select_source(1, SMU),
+    "source-selector-pgu-open": lambda w: w.select_source(1, PGU_OPEN),
 }
 
 
@@ -116,6 +117,7 @@ NO_PULSE: dict[str, Callable[[Fixture], None]] = {
     "gate-open": lambda w: w.force(WORD, None),
     "bit-selector-open": lambda w: w.select_source(0, OPEN),
     "bit-selector-smu": lambda w: w.select_source(0, SMU),
+    "bit-selector-pgu-open": lambda w: w.select_source(0, PGU_OPEN),
     "source-selector-open": lambda w: w.select_source(1, OPEN),
 }
 

@@ -364,9 +364,7 @@ def test_serial_termination_character_is_added_by_the_port(lab: Lab) -> None:
 
 @given(st.lists(st.binary(max_size=12).map(lambda b: b.translate(None, b"\r\n")), max_size=6), st.data())
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_serial_framing_does_not_depend_on_the_pieces(
-    lab: Lab, messages: list[bytes], data: st.DataObject
-) -> None:
+def test_serial_framing_does_not_depend_on_the_pieces(lab: Lab, messages: list[bytes], data: st.DataObject) -> None:
     session = lab.open(SERIAL)
     panel = lab.panel(SERIAL)
     panel.heard.clear()
@@ -441,9 +439,7 @@ def test_times_are_read(text: str, ns: float) -> None:
     assert Timing.from_section({"message": text}).message_ns == pytest.approx(ns, rel=1e-12)
 
 
-@pytest.mark.parametrize(
-    "section", [{"message": "-5 ms"}, {"byte": "5"}, {"byte": "5 min"}, {"latency": "5 ms"}]
-)
+@pytest.mark.parametrize("section", [{"message": "-5 ms"}, {"byte": "5"}, {"byte": "5 min"}, {"latency": "5 ms"}])
 def test_bad_times_are_refused(section: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match="timing"):
         Timing.from_section(section)

@@ -106,17 +106,13 @@ def test_stock_opens_a_missing_resource_and_loses_what_it_is_sent(stock: pyvisa.
 # An AttributeError in a device
 
 
-def test_an_attribute_error_in_a_device_surfaces(
-    twin: pyvisa.ResourceManager, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_attribute_error_in_a_device_surfaces(twin: pyvisa.ResourceManager, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Device, "_match", broken)
     with pytest.raises(AttributeError, match="slip"):
         connect(twin).write("*IDN?")
 
 
-def test_stock_swallows_an_attribute_error(
-    stock: pyvisa.ResourceManager, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_stock_swallows_an_attribute_error(stock: pyvisa.ResourceManager, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Device, "_match", broken)
     assert connect(stock).write("*IDN?") == 0
 
@@ -209,9 +205,7 @@ def test_a_time_out_takes_no_real_time(twin: pyvisa.ResourceManager, monkeypatch
     assert twin.visalib.clock.now() == 5.0
 
 
-def test_stock_sleeps_through_a_time_out(
-    stock: pyvisa.ResourceManager, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_stock_sleeps_through_a_time_out(stock: pyvisa.ResourceManager, monkeypatch: pytest.MonkeyPatch) -> None:
     real = CountedTime()
     monkeypatch.setattr(stock_session, "time", real)
     time_out(stock)

@@ -17,8 +17,8 @@ from workflows.errors import RequestError
 from workflows.procedures.circle_job import CircleJob, CircleOptions
 
 SMALL = CircleOptions(
-    samples=120, uncalibrated=60, calibration_runs=10, calibration_rounds=2, recipe="quick", compensation=60, points=500,
-    field=3, chip="1", baseline=False,
+    samples=120, uncalibrated=60, calibration_runs=10, calibration_rounds=2, recipe="quick", compensation=60,
+    points=500, field=3, chip="1", baseline=False,
 )  # fmt: skip
 
 

@@ -1,6 +1,8 @@
 """`ohmflow` as its users type it: one clear sentence for what is wrong, and nothing pulsed because of it."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -188,6 +190,17 @@ def test_help_names_every_command(ohmflow: Ohmflow) -> None:
     assert code == 0
     for name in ("program", "demo", "summary", "salvage", "station"):
         assert name in out
+
+
+def test_help_is_quick_and_programming_does_without_torch() -> None:
+    """What is slow to import is imported by those who need it."""
+    script = (
+        "import sys, workflows.cli, workflows.console; first = set(sys.modules);"
+        "import workflows.running, workflows.tables, workflows.procedures.jobs;"
+        "print(first & {'numpy', 'pyvisa', 'prefect', 'torch'}, set(sys.modules) & {'prefect', 'torch'})"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "set() set()\n"
 
 
 CELLS = {**row(8, 2, 4)}

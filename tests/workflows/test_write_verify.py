@@ -52,7 +52,8 @@ def play(algorithm: WriteVerify, window: Window, seen: list[float]) -> tuple[lis
     st.builds(
         IncrementalReversal,
         set_stop=st.floats(1.2, 3.0), reset_stop=st.floats(1.0, 3.0), step=st.floats(0.01, 0.5),
-        back=st.integers(0, 10), lift_step=st.floats(0.0, 0.3), lift_stop=st.floats(0.0, 1.0), idle_limit=st.integers(0, 9),
+        back=st.integers(0, 10), lift_step=st.floats(0.0, 0.3), lift_stop=st.floats(0.0, 1.0),
+        idle_limit=st.integers(0, 9),
     ),
 )  # fmt: skip
 def test_no_readings_drive_it_beyond_its_own_extremes(

@@ -16,7 +16,9 @@ def program(tmp_path: Path, make_header: Callable[..., RunHeader]) -> Callable[.
     def run(name: str, seed: int = 1, **changes: object) -> Path:
         ticks: Iterator[int] = iter(range(10**6))
         rng = np.random.default_rng(seed)
-        header = make_header(run_id=name, started=f"day {name}", command_line=f"program {name}", **changes)
+        header = make_header(
+            run_id=name, started=f"day {name}", command_line=f"program {name}", paths={"bench": name}, **changes
+        )
         folder = tmp_path / name
         with RunWriter.create(
             folder, header, now=lambda: next(ticks) / 8, wall=lambda: f"end {name}", durable=False
