@@ -12,7 +12,7 @@ import pyvisa
 
 from instruments.b1500a_mended import MendedB1500
 from instruments.clock import Clock
-from instruments.errors import LinkError
+from instruments.errors import LimitError, LinkError
 from instruments.link import ATTEMPTS, Troubles, on_the_line, reopen
 
 NAME: Final = "B1500A"
@@ -53,6 +53,10 @@ class GuardedB1500(MendedB1500):
     def _put(self, command: str, **kwargs: Any) -> None:
         with on_the_line(NAME):
             super().write(command, **kwargs)
+
+    def write_binary_values(self, command: str, values: Any, *args: Any, **kwargs: Any) -> None:
+        """Refused: pymeasure would send it past the limits, and no FLEX command takes a block."""
+        raise LimitError(f"B1500A: {command}: a binary block can't be checked against the limits; nothing was sent")
 
     def write_bytes(self, content: bytes, **kwargs: Any) -> None:
         """Send raw bytes, after the gate has seen them."""

@@ -150,6 +150,27 @@ def demo(
 
 
 @app.command()
+def plan(
+    week: Annotated[str, typer.Argument(help="Stations, instruments, operators, jobs.")] = "week-example.yaml",
+    runs: RunsOption = "runs",
+    seed: Annotated[int, typer.Option(help="Of the simulated weeks.")] = 0,
+    repeats: Annotated[int, typer.Option(help="Weeks to simulate.")] = 400,
+    picture: Annotated[str, typer.Option(help="Where the Gantt picture goes.")] = "plan.png",
+) -> None:
+    """Forecast the queue: when each job starts and ends (P10 to P90), what is busy, what waits for what."""
+    import sim_configs
+    from workflows.console import print_table, show
+    from workflows.planning import plan as forecast
+    from workflows.planning.gantt import draw
+    from workflows.planning.tables import tables
+
+    found = forecast(sim_configs.find(week), Path(runs), seed, repeats)
+    for table in tables(found):
+        print_table(table.title, table.columns, table.rows)
+    show(f"figure   {draw(found, Path(picture))}")
+
+
+@app.command()
 def locks() -> None:
     """Print who has which instrument, and who waits for it."""
     from workflows.console import show

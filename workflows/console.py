@@ -8,6 +8,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, NamedTuple
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     Progress,
@@ -153,3 +154,13 @@ class StopOnSignal:
         elif number == signal.SIGINT:
             self._known = True
             raise KeyboardInterrupt
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table of text, whatever is in it."""
+    table = Table(title=escape(title), title_justify="left", title_style="bold", pad_edge=False)
+    for name in columns:
+        table.add_column(escape(name), overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row))
+    console.print(table)

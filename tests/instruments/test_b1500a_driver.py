@@ -543,3 +543,10 @@ def test_stock_driver_runs_over_visa(station):
     assert isinstance(inst.adapter.connection, pyvisa.resources.MessageBasedResource)
     adapter.close()
     adapter.manager.close()
+
+
+def test_no_binary_block_goes_past_the_limits() -> None:
+    sent: list[str] = []
+    with expected_protocol(B1500A, [], clock=VirtualClock(), gate=sent.append) as analyzer, pytest.raises(LimitError):
+        analyzer.write_binary_values("DV 1,0,9", [1, 2, 3])
+    assert sent == []
