@@ -6,58 +6,22 @@ switch modes above all, raises with a sentence that says what to do instead.
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from instruments import board_frames as frames
 from instruments.board_line import BoardLine, NoReplyError, Serial
+from instruments.board_types import TABLE_COLUMNS, Analog, BoardIdentity, Dialect, Gain, Mode, NoiseMode, RunState
 from instruments.clock import Clock
 from instruments.errors import InstrumentError, LimitError
 from instruments.link import Troubles, readable, reopen
 
-Dialect = Literal["auto", "published", "extended"]
-Mode = Literal["safe", "program", "compute"]
-Gain = Literal["score", "drift", "noise", "bias"]
-Analog = Literal["rf1", "rf2", "rf3", "out", "kx", "kn", "kz"]
-NoiseMode = Literal["off", "on", "trim"]
+__all__ = ["TABLE_COLUMNS", "Board", "BoardIdentity", "NoReplyError", "RunState", "Serial"]
 
-TABLE_COLUMNS: Final = ("g2", "fx", *(f"t{i}" for i in range(1, 15)), "noise1", "noise2")
-"""Columns of a coefficient table, in the order in which the board writes them."""
 _CHUNK: Final = 234  # codes a frame: 13 ticks, 468 digits of the 512 bytes
 _POLL: Final = 0.02  # s between two looks at a run that should be over
-
-
-@dataclass(frozen=True)
-class BoardIdentity:
-    """Who the board says it is; `dialect` is "published", or the extended dialect's version."""
-
-    vendor: str
-    model: str
-    serial: str
-    dialect: str
-    capabilities: frozenset[str]
-
-
-@dataclass(frozen=True)
-class RunState:
-    """Where a run is.
-
-    Attributes:
-        phase: "idle" (none since power-on), "precharge", "running" or "done".
-        tick: active ticks written in this run or the last one.
-        ticks: active ticks asked for; more than `tick` when done: the run was stopped.
-        dropped: plain Go lines that were not obeyed since power-on.
-        runs: runs started since power-on.
-    """
-
-    phase: str
-    tick: int
-    ticks: int
-    dropped: int
-    runs: int
 
 
 class Board:

@@ -157,3 +157,11 @@ def test_microsiemens_are_recognised() -> None:
 
 def test_both_ends_of_the_window_belong_to_it() -> None:
     check_targets(np.array([[1e-5, 1.2e-4]]), 1e-5, 1.2e-4)
+
+
+def test_a_spreadsheets_byte_order_mark_is_no_number(tmp_path: Path) -> None:
+    path = tmp_path / "excel.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + b"3e-05,4e-05\n5e-05,nan\n")
+    values = load_pattern(str(path), 2, 2)
+    assert values[0, 0] == 3e-5
+    assert np.isnan(values[1, 1])

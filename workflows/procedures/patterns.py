@@ -63,8 +63,10 @@ def load_pattern(name: str, rows: int, cols: int) -> Floats:
             raise RequestError(f"pattern file {name} is larger than 64 MiB; that is no pattern of {rows}x{cols} cells")
         with path.open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an empty file is told of by its shape
-            npy = path.suffix == ".npy"
-            raw = np.load(file, allow_pickle=False) if npy else np.loadtxt(file, delimiter=",", ndmin=2)
+            if path.suffix == ".npy":
+                raw = np.load(file, allow_pickle=False)
+            else:  # a spreadsheet's CSV may begin with a byte-order mark
+                raw = np.loadtxt(file, delimiter=",", ndmin=2, encoding="utf-8-sig")
         if not isinstance(raw, np.ndarray) or raw.dtype.kind not in "iuf":
             raise ValueError(f"it holds {getattr(raw, 'dtype', 'an archive')}, not real numbers")
         values = np.asarray(raw, dtype=np.float64)

@@ -4,7 +4,6 @@ The specification is instruments/board_protocol.md; the framing is `instruments.
 lost at power-off, as on a board without battery.
 """
 
-import re
 from collections.abc import Callable, Generator
 from typing import Final, Protocol
 
@@ -15,6 +14,7 @@ from instruments import board_frames as frames
 from instruments.clock import NS, VirtualClock
 from instruments.twin.dac import Words
 from instruments.twin.firmware import RUN_TICKS, TICK_NS, Firmware, Settings, type_tables
+from instruments.twin.panels.board_arguments import Refusal, checked, lines, real, switch, whole
 
 DIALECT: Final = "1.1"
 CAPABILITIES: Final = "SEL+INIT+GAIN+TABLE+RUN+WATCHDOG+ANALOG+ROUTE"
@@ -29,7 +29,6 @@ TABLE_TICKS: Final = 2000
 INITIAL_VOLTS: Final = 5.0
 OFFSET_VOLTS: Final = 1.0
 
-_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
 _GAINS: Final[dict[str, tuple[float, float]]] = {
     "SCORE": (0.0, 3.99),
     "DRIFT": (0.0, 3.99),
@@ -46,15 +45,6 @@ _ANALOG: Final[dict[str, tuple[float, float]]] = {
     "KZ": (0.1, 100.0),
 }
 """Digital potentiometers: the layers' feedback resistors (ohm), the output gain, the loop gains (1/(V s), KZ 1/s)."""
-
-
-class Refusal(Exception):
-    """The reply is an error."""
-
-    def __init__(self, code: int, text: str) -> None:
-        super().__init__(text)
-        self.code = code
-        self.text = text
 
 
 class Switches(Protocol):
@@ -136,7 +126,7 @@ class Verbs:
         handler = getattr(self, f"_do_{_VERBS.get(verb, '')}", None)
         if handler is None:
             raise Refusal(frames.UNKNOWN_VERB, "unknown verb")
-        answer: str = handler(*_checked(arguments, *_ARITY[verb]))
+        answer: str = handler(*checked(arguments, *_ARITY[verb]))
         return answer
 
     def _idle(self) -> None:
@@ -186,7 +176,7 @@ class Verbs:
             self._cell = None
         elif len(place) == 3:
             sizes = (self._switches.arrays, self._switches.rows, self._switches.cols)
-            array, row, col = (_whole(text, 0, size - 1) for text, size in zip(place, sizes, strict=True))
+            array, row, col = (whole(text, 0, size - 1) for text, size in zip(place, sizes, strict=True))
             self._cell = (array, row, col)
         else:
             raise Refusal(frames.BAD_ARGUMENTS, "SEL needs array, row and column, or NONE")
@@ -198,7 +188,7 @@ class Verbs:
         return "NONE" if self._cell is None else "{} {} {}".format(*self._cell)
 
     def _do_watchdog(self, seconds: str) -> str:
-        value = _real(seconds, 0.0, 3600.0)
+        value = real(seconds, 0.0, 3600.0)
         if 0 < value < 0.5:
             raise Refusal(frames.OUT_OF_RANGE, "0 (off) or 0.5..3600 s")
         self._watchdog = value
@@ -221,14 +211,14 @@ class Verbs:
             yield self._clock.env.timeout(left)
 
     def _do_plain(self, state: str) -> str:
-        self.plain = _switch(state)
+        self.plain = switch(state)
         return state
 
     # What a run plays
 
     def _do_initial(self, x: str, y: str) -> str:
         self._idle()
-        self._initial = (_real(x, -INITIAL_VOLTS, INITIAL_VOLTS), _real(y, -INITIAL_VOLTS, INITIAL_VOLTS))
+        self._initial = (real(x, -INITIAL_VOLTS, INITIAL_VOLTS), real(y, -INITIAL_VOLTS, INITIAL_VOLTS))
         return self._do_get_initial()
 
     def _do_get_initial(self) -> str:
@@ -248,7 +238,7 @@ class Verbs:
         self._idle()
         settings = self._firmware.settings
         settings.trim = state == "TRIM"
-        settings.noise = not settings.trim and _switch(state)
+        settings.noise = not settings.trim and switch(state)
         return state
 
     def _do_get_noise(self) -> str:
@@ -259,7 +249,7 @@ class Verbs:
         self._idle()
         if name not in _ANALOG:
             raise Refusal(frames.BAD_ARGUMENTS, f"analog settings are {', '.join(_ANALOG)}")
-        self._firmware.settings.analog[name] = _real(text, *_ANALOG[name])
+        self._firmware.settings.analog[name] = real(text, *_ANALOG[name])
         return self._do_get_analog(name)
 
     def _do_get_analog(self, name: str) -> str:
@@ -272,15 +262,15 @@ class Verbs:
         self._idle()
         switches = self._switches
         route = (
-            _whole(array, 0, switches.arrays - 1), _lines(rows, switches.rows), _lines(cols, switches.cols),
+            whole(array, 0, switches.arrays - 1), lines(rows, switches.rows), lines(cols, switches.cols),
         )  # fmt: skip
-        self._firmware.settings.routes[_whole(layer, 1, 3)] = route
+        self._firmware.settings.routes[whole(layer, 1, 3)] = route
         return f"{layer} {array} {len(route[1])} {len(route[2])}"
 
     def _do_offset(self, channel: str, volts: str) -> str:
         self._idle()
-        which = _whole(channel, 1, 2) - 1
-        value = np.float32(_real(volts, -OFFSET_VOLTS, OFFSET_VOLTS))
+        which = whole(channel, 1, 2) - 1
+        value = np.float32(real(volts, -OFFSET_VOLTS, OFFSET_VOLTS))
         first, second = self._firmware.settings.offsets
         self._firmware.settings.offsets = (value, second) if which == 0 else (first, value)
         return self._do_get_offset()
@@ -292,7 +282,7 @@ class Verbs:
         self._idle()
         if name not in _GAINS:
             raise Refusal(frames.BAD_ARGUMENTS, f"gains are {', '.join(_GAINS)}")
-        value = np.float32(_real(text, *_GAINS[name]))
+        value = np.float32(real(text, *_GAINS[name]))
         settings = self._firmware.settings
         setattr(settings, _FIELDS[name], value)
         settings.select(settings.kind)  # unlike the plain D, a new bias counts at once
@@ -317,10 +307,10 @@ class Verbs:
 
     def _do_table(self, action: str, *rest: str) -> str:
         if action == "BEGIN" and len(rest) == 1:
-            self._upload = [""] * (18 * _whole(rest[0], 1, TABLE_TICKS))
+            self._upload = [""] * (18 * whole(rest[0], 1, TABLE_TICKS))
             return rest[0]
         if action == "DATA" and len(rest) == 2:
-            return self._take(_whole(rest[0], 0, max(len(self._upload) - 1, 0)), rest[1])
+            return self._take(whole(rest[0], 0, max(len(self._upload) - 1, 0)), rest[1])
         if action == "COMMIT" and len(rest) == 1:
             return self._commit(rest[0])
         raise Refusal(frames.BAD_ARGUMENTS, "TABLE BEGIN ticks, DATA offset digits, or COMMIT checksum")
@@ -359,7 +349,7 @@ class Verbs:
             raise Refusal(frames.WRONG_MODE, "runs start in COMPUTE")
         self._idle()
         table = self._table if self._from_table else None
-        count = _whole(ticks, 1, RUN_TICKS if table is None else len(table))
+        count = whole(ticks, 1, RUN_TICKS if table is None else len(table))
         self._firmware.start(count, None if table is None else table[:count], self._initial, PRECHARGE_TICKS)
         return str(count)
 
@@ -389,42 +379,3 @@ _ARITY: Final = {verb: (0, 0) for verb in _VERBS} | {
     "NOISE": (1, 1), "OFFSET": (2, 2), "GAIN": (2, 2), "GAIN?": (1, 1), "SOURCE": (1, 1), "TABLE": (2, 3),
     "RUN": (1, 1), "ANALOG": (2, 2), "ANALOG?": (1, 1), "ROUTE": (4, 4),
 }  # fmt: skip
-
-
-def _checked(arguments: list[str], least: int, most: int) -> list[str]:
-    if not least <= len(arguments) <= most:
-        raise Refusal(frames.BAD_ARGUMENTS, f"takes {least}..{most} arguments" if most > least else f"takes {least}")
-    return arguments
-
-
-def _whole(text: str, low: int, high: int) -> int:
-    if not re.fullmatch(r"[0-9]{1,6}", text):
-        raise Refusal(frames.BAD_ARGUMENTS, "not a whole number")
-    if not low <= int(text) <= high:
-        raise Refusal(frames.OUT_OF_RANGE, f"{low}..{high}")
-    return int(text)
-
-
-def _real(text: str, low: float, high: float) -> float:
-    if not _NUMBER.fullmatch(text):
-        raise Refusal(frames.BAD_ARGUMENTS, "not a number")
-    value = float(text)
-    if not low <= value <= high:
-        raise Refusal(frames.OUT_OF_RANGE, f"{low:g}..{high:g}")
-    return value
-
-
-def _lines(text: str, count: int) -> tuple[int, ...]:
-    """Line numbers, two hexadecimal digits each, no line twice."""
-    if not re.fullmatch(r"([0-9A-F]{2}){1,64}", text):
-        raise Refusal(frames.BAD_ARGUMENTS, "lines are two hexadecimal digits each")
-    numbers = tuple(bytes.fromhex(text))
-    if max(numbers) >= count or len(set(numbers)) < len(numbers):
-        raise Refusal(frames.OUT_OF_RANGE, f"lines are 0..{count - 1}, each once")
-    return numbers
-
-
-def _switch(text: str) -> bool:
-    if text not in ("ON", "OFF"):
-        raise Refusal(frames.BAD_ARGUMENTS, "ON or OFF")
-    return text == "ON"
