@@ -144,6 +144,17 @@ def node_waveforms(run: RunFile) -> tuple[Array, dict[str, Array]]:
     return run.data("waveforms/time"), traces
 
 
+def node_voltages(run: RunFile) -> dict[str, Array]:
+    """Volts that every probed node took during solutions from several initial states, in no order."""
+    seen: dict[str, Array] = {}
+    for name in run.names("data"):
+        if name.startswith("voltages/"):
+            values = run.data(name)
+            for i, node in enumerate(_nodes(name.replace("voltages/", "waveforms/"))):
+                seen[node] = values[:, i].ravel()
+    return seen
+
+
 def _nodes(name: str) -> list[str]:
     """Names of the nodes in a dataset's name, such as waveforms/h1_1_h1_2."""
     nodes: list[str] = []

@@ -6,7 +6,15 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from analysis.circle import CLAMP_VOLTS, CircleSummary, final_states, node_waveforms, slices, trajectories
+from analysis.circle import (
+    CLAMP_VOLTS,
+    CircleSummary,
+    final_states,
+    node_voltages,
+    node_waveforms,
+    slices,
+    trajectories,
+)
 from analysis.figures.programming import label
 from analysis.figures.style import BLUE, GREEN, GREY, ORANGE, caption, figure, save
 from analysis.records import RunFile
@@ -82,14 +90,12 @@ def _weights(run: RunFile, folder: Path) -> Path:
 
 
 def _voltages(run: RunFile, folder: Path) -> Path:
-    time, traces = node_waveforms(run)
-    inside = (time >= 0) & (time < 1)
     seen: dict[str, list[float]] = {"first layer": [], "second layer": [], "third layer": []}
     where = {"x": "first layer", "y": "first layer", "h1": "second layer", "h2": "third layer"}
-    for node, volts in traces.items():
+    for node, volts in node_voltages(run).items():
         layer = where.get(node.split("_")[0])
         if layer:
-            seen[layer] += np.clip(volts[inside], *CLAMP_VOLTS).tolist()
+            seen[layer] += np.clip(volts, *CLAMP_VOLTS).tolist()
     with figure(9, 3.2) as fig:
         for ax, (layer, values) in zip(fig.subplots(1, 3), seen.items(), strict=True):
             ax.hist(values, np.linspace(-0.25, 0.45, 57).tolist(), color=BLUE, alpha=0.8)

@@ -29,18 +29,24 @@ class LocalServer:
 
     Args:
         home: Prefect's folder; the server's output goes to `server.log` in it.
+        port: to listen on; None for any free one.
     """
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, port: int | None = None) -> None:
         self.home = home
         self.log = home / "server.log"
-        self.port = _free_port()
+        self.port = port or _free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
         """The server's API."""
         return f"http://127.0.0.1:{self.port}/api"
+
+    @property
+    def running(self) -> bool:
+        """Whether its process lives."""
+        return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
         """Start it and return at once, so that other preparations can go on meanwhile."""

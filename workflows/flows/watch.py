@@ -1,5 +1,6 @@
 """What flows share: a task around a piece of work, and the caller's eye on a flow that runs in its own process."""
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
@@ -10,6 +11,7 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from workflows.console import StopOnSignal
 from workflows.locking import StationLocks, Waiting
 from workflows.procedures.holding import usual_locks
 from workflows.procedures.program import Progress
@@ -48,8 +50,18 @@ class Watch:
 
     @classmethod
     def current(cls) -> "Watch":
-        """The caller's, or one that wants nothing: a deployed flow's."""
-        return _WATCH.get() or cls()
+        """The caller's; or, for a deployed flow, one that a signal stops between two pulses.
+
+        Prefect's own handler of SIGTERM, which is how it cancels a run and how a service stops its runs, raises
+        wherever it strikes: also between a pulse and the reading of its acknowledgement.
+        """
+        watch = _WATCH.get()
+        if watch is not None:
+            return watch
+        if threading.current_thread() is not threading.main_thread():  # no place for handlers of signals
+            return cls()
+        stop = StopOnSignal()
+        return cls(stop=stop, signals=stop.listening)
 
     @property
     def taking(self) -> dict[str, Any]:

@@ -5,9 +5,8 @@ field and a solution's waveforms, sample; judging and costing is the analysis' w
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +22,7 @@ from analysis.records import RunWriter
 from instruments.oscilloscope import ChannelSetup, Timebase, Trigger
 from instruments.station import Station
 from workflows.errors import RequestError
+from workflows.procedures.circle_request import CircleRequest
 from workflows.procedures.program import Programming, ProgramRequest, Progress
 from workflows.procedures.solve import (
     BoardProgram,
@@ -39,56 +39,14 @@ Array = npt.NDArray[np.float64]
 
 PAPER_START = (0.1, -0.1)
 """V; the initial state of the paper's Fig. 3a."""
+OTHER_STARTS = 8
+"""Initial states, drawn as for sampling, from which the same nodes are looked at for the histograms of Fig. 3c."""
 PROBE_GROUPS: tuple[tuple[str, ...], ...] = (
     ("x", "y", "nx", "ny"),
     *(tuple(f"h{layer}_{i}" for i in range(first, min(first + 4, 15))) for layer in (1, 2) for first in (1, 5, 9, 13)),
     ("t1", "t2", "t8", "t9"),
 )
 """Where the probes hang in turn for the waveforms of Fig. 3a and the voltages of Fig. 3c."""
-
-
-@dataclass(frozen=True)
-class CircleRequest:
-    """What to do.
-
-    Attributes:
-        samples: solutions to sample.
-        uncalibrated: solutions to sample before the calibration, for comparison.
-        calibration_runs, calibration_rounds: solutions a round, and rounds.
-        recipe, seed: of the training.
-        tolerance, verify, budget: of the write-verify, see `ProgramRequest`.
-        points: samples of the oscilloscope a solution.
-        field: points an axis of the measured vector field.
-        compensation: iterations of the chip-in-the-loop training, twice; 0 for none.
-    """
-
-    samples: int = 1000
-    uncalibrated: int = 200
-    calibration_runs: int = 32
-    calibration_rounds: int = 2
-    recipe: str = "hardware"
-    seed: int = 1
-    tolerance: float = 1e-6
-    verify: float = 0.7
-    budget: int = 120
-    points: int = 2000
-    field: int = 11
-    compensation: int = 500
-
-    def check(self) -> None:
-        """Refuse what makes no sense.
-
-        Raises:
-            RequestError: with the range.
-        """
-        ranges = {"samples": (1, 1_000_000), "uncalibrated": (0, 1_000_000), "calibration_runs": (8, 10_000),
-                  "calibration_rounds": (0, 10), "points": (500, 100_000), "field": (0, 51),
-                  "compensation": (0, 100_000)}  # fmt: skip
-        for name, (low, high) in ranges.items():
-            if not low <= getattr(self, name) <= high:
-                raise RequestError(f"{name.replace('_', ' ')} must be {low}..{high}, not {getattr(self, name)}")
-        if self.recipe not in RECIPES:
-            raise RequestError(f"training recipe {self.recipe!r} is unknown; known: {', '.join(RECIPES)}")
 
 
 @dataclass
@@ -357,6 +315,9 @@ class CircleRun:
             if number == 0 and self.station.bench is not None:
                 energy = np.array([self.station.bench.solver.last.final()[1]])
                 self.writer.twin("run_energy", energy, units="J", title="true energy in the arrays in this solution")
+            others = [self.solving.run(start, record=False) for start in self.start_states(OTHER_STARTS, 60)]
+            seen = np.stack([c.volts[: len(group), c.times >= 0][:, ::10] for c in others])
+            self.writer.data(f"voltages/{'_'.join(group)}", seen, units="V", title="from other initial states")
             if number == 0:
                 self.writer.data("waveforms/time", capture.times, units="s", title="time after the start")
             self.told("waveforms", number + 1, len(PROBE_GROUPS))
@@ -390,8 +351,3 @@ def circle(run: CircleRun, around: Callable[[str, Callable[[], object]], object]
     around("waveforms", run.waveforms)
     run.keep_drive()
     around("sample", lambda: run.sample(request.samples, "samples", 51, record=True))
-
-
-def request_parameters(request: CircleRequest) -> dict[str, Any]:
-    """What the run's header keeps."""
-    return asdict(request)

@@ -17,7 +17,8 @@ from instruments.station import Station
 from instruments.station_file import StationFile
 from workflows.errors import RequestError
 from workflows.locking import StationLocks, Waiting
-from workflows.procedures.circle import CircleRequest, CircleRun, circle, request_parameters
+from workflows.procedures.circle import CircleRun, circle
+from workflows.procedures.circle_request import CircleRequest, request_parameters
 from workflows.procedures.holding import held_station
 from workflows.procedures.jobs import Around, directly
 from workflows.procedures.program import Progress
