@@ -88,6 +88,11 @@ def summarise_circle(run: RunFile) -> CircleSummary:
     )
 
 
+def has_samples(run: RunFile) -> bool:
+    """Whether a circle run came far enough to be judged."""
+    return len(final_states(run)) >= 2
+
+
 def reference() -> Truth:
     """The true circle: 2e5 seeded draws, and its density."""
     ring = Ring()

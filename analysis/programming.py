@@ -1,6 +1,7 @@
 """What a programming run achieved and what it cost, from its run file alone."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -118,7 +119,7 @@ def summarise(run: RunFile) -> ProgramSummary:
         pulses_p95=float(np.percentile(per_cell, 95)) if per_cell.size else float("nan"),
         pulses=_cost(events, is_pulse),
         reads=_cost(events, is_read),
-        duration=float(ended.max() - time.min()) if time.size else 0.0,
+        duration=_duration(run, time, ended),
         tolerance=tolerance,
         truth=_truth(run, target, wanted, tolerance) if header.world == "simulated" else None,
     )
@@ -129,6 +130,18 @@ def responsive_cells(run: RunFile) -> npt.NDArray[np.bool_]:
     status = np.asarray(run.cells["status"]).reshape(run.header.shape)
     wanted = np.isfinite(run.map("conductance_target").reshape(run.header.shape))
     return np.asarray(wanted & np.isin(status, [CELL_CODE["ok"], CELL_CODE["budget"]]))
+
+
+def _duration(run: RunFile, started: Floats, ended: Floats) -> float:
+    """Seconds of work on the lab's clock: the parts of a resumed run, without the time between them."""
+    if not started.size:
+        return 0.0
+    borders = [*(float(s["first_time"]) for s in run.segments), float("inf")]
+    total = 0.0
+    for first, following in pairwise(borders):
+        part = (started >= first) & (started < following)
+        total += float(ended[part].max() - started[part].min()) if part.any() else 0.0
+    return total
 
 
 def _cell(index: npt.NDArray[np.intp]) -> tuple[int, int, int]:

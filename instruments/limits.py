@@ -16,6 +16,10 @@ from instruments.quantity import si, to_si
 _LINES = ("bit_line", "source_line", "word_line")
 
 
+CEILING = 10.0
+"""V; a limit above this is a slip of the pen: forming takes 3 to 4 V."""
+
+
 @dataclass(frozen=True)
 class Range:
     """A closed interval of an SI quantity."""
@@ -76,7 +80,8 @@ class Limits:
         """Parse a `limits:` section: name: [low, high], unit strings or bare SI numbers.
 
         Raises:
-            ConfigError: unknown name, not two quantities, or limits that contradict each other.
+            ConfigError: unknown name, not two quantities, or limits that contradict each other or go beyond
+                `CEILING`.
         """
         standard = cls()
         known: dict[str, str] = {f.name: getattr(standard, f.name).unit for f in fields(cls)}
@@ -87,6 +92,8 @@ class Limits:
             if not isinstance(pair, (list, tuple)) or len(pair) != 2:
                 raise ConfigError(f"limits: {name} needs two values, such as [-0.2 V, 0.4 V], not {pair!r}")
             low, high = (to_si(v, known[name], what=f"limits.{name}") for v in pair)
+            if known[name] == "V" and max(abs(low), abs(high)) > CEILING:
+                raise ConfigError(f"limits: {name} {low:g}..{high:g} V: no 1T1R cell stands more than {CEILING:g} V")
             chosen[name] = Range(low, high, known[name])
         return cls(**chosen)
 

@@ -41,7 +41,8 @@ def to_si(text: object, unit: str, *, what: str = "value") -> float:
         else:
             raise ValueError
     except Exception as error:  # pint raises a family that has no common parent but Exception
-        raise ConfigError(f"{what}: {text!r} is not a quantity in {unit}; write for example '1 {unit}'") from error
+        example = "20 uS" if unit == "S" else f"1 {unit}"
+        raise ConfigError(f"{what}: {text!r} is not a quantity in {unit}; write for example {example!r}") from error
     if not math.isfinite(value):
         raise ConfigError(f"{what}: {text!r} is not finite; write a number with a unit, for example '1 {unit}'")
     return value

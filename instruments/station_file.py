@@ -152,6 +152,8 @@ class StationFile:
         wiring = _mapping(data, "wiring", _LINES)
         lines = {line: _line(line, wiring.get(line)) for line in _LINES}
         _refuse_shared(lines)
+        if world == "real" and not data.get("limits"):
+            raise ConfigError("a real station must state its `limits:`; station-lab.yaml has them to copy")
         limits = Limits.from_mapping(_mapping(data, "limits"))
         read = _read(_mapping(data, "read"))
         limits.read.check(read.volts, "read.volts")

@@ -305,7 +305,12 @@ def _report(folder: Path, wall: float | None) -> None:
 
     with open_run(folder) as run:
         title = f"{run.header.run_id}: {run.world.upper()}, {run.status}"
+        circle_judged = False
         if run.header.procedure == "circle":
+            from analysis.circle import has_samples
+
+            circle_judged = has_samples(run)
+        if circle_judged:
             from analysis.circle import summarise_circle
             from analysis.circle_cost import circle_cost
             from analysis.report import report_circle

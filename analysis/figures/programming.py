@@ -86,7 +86,7 @@ def _histogram(ax: Axes, s: ProgramSummary, values: npt.NDArray[np.float64]) -> 
         ax.text(0.5, 0.5, "no responsive cell", transform=ax.transAxes, ha="center", color=GREY)
         return
     tolerance = s.tolerance * 1e6
-    reach = max(3 * tolerance, 1.2 * float(np.abs(values).max()))
+    reach = max(3 * tolerance, min(1.2 * float(np.abs(values).max()), 10 * tolerance))
     edges = np.linspace(-reach, reach, 61)
     ax.hist(values, edges.tolist(), color=BLUE, alpha=0.75, label=f"{values.size} cells as read back")
     mean, sigma = float(values.mean()), float(values.std())

@@ -107,6 +107,14 @@ def read_journal(path: Path, *, strict: bool = True) -> JournalContents:
     return JournalContents(records, size, zlib.crc32(text[:size]), len(text) - size, tuple(damaged))
 
 
+def is_begun(path: Path) -> bool:
+    """Whether a journal has a record; a process that died before its first leaves none, or a torn one."""
+    if not path.exists():
+        return False
+    with path.open("rb") as file:
+        return file.readline().endswith(b"\n")
+
+
 def is_being_written(path: Path) -> bool:
     """Whether some process (this one included) has the journal open for writing, and so is alive."""
     try:

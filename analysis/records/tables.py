@@ -209,7 +209,15 @@ class Tables:
         values = unpack(record["packed"])
         if where == "map" and values.size != len(self.status):
             raise ValueError(f"a map of {values.size} values")
+        earlier = self.arrays.get((where, name))
+        if (where, name) == ("map", "conductance_target") and earlier is not None:
+            self._retarget(earlier.values.ravel(), values.ravel())
         self.arrays[where, name] = StoredArray(values, as_text(record["units"]), as_text(record["title"]))
+
+    def _retarget(self, before: npt.NDArray[np.float64], after: npt.NDArray[np.float64]) -> None:
+        """A verdict is on a target: a cell that is given another one is pending again."""
+        for index in np.flatnonzero(np.isfinite(after) & (after != before)):
+            self.status[index] = 0
 
     def _add(self, intent: Mapping[str, Any], result: Mapping[str, Any], duration: float, outcome: int) -> None:
         code = layout.EVENT_CODE[intent["op"]]

@@ -20,7 +20,7 @@ from analysis.errors import AnalysisError
 from analysis.records import layout
 from analysis.records.finalise import finalise
 from analysis.records.header import RunHeader, WaveformSpec
-from analysis.records.journal import Journal, read_journal, sync_folder
+from analysis.records.journal import Journal, is_begun, read_journal, sync_folder
 from analysis.records.live import LiveFile
 from analysis.records.recorder import Recorder
 from analysis.records.resume import ResumeState, state_of
@@ -85,7 +85,7 @@ class RunWriter(Recorder):
         path = folder / layout.JOURNAL
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            if path.exists() or (folder / layout.FINAL).exists():
+            if is_begun(path) or (folder / layout.FINAL).exists():
                 raise AnalysisError(f"{folder} already holds a run: resume it, or choose another folder")
             if header.station:
                 (folder / layout.STATION).write_text(header.station, encoding="utf-8")
@@ -95,6 +95,8 @@ class RunWriter(Recorder):
             raise AnalysisError("two oscilloscopes of one run have the same name")
         journal = Journal.open(path, header.world == "real" if durable is None else durable)
         try:
+            if journal.recovered.records:  # somebody was quicker
+                raise AnalysisError(f"{folder} already holds a run: resume it, or choose another folder")
             first = journal.append(
                 "header",
                 now(),

@@ -10,9 +10,9 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from twin import score_network  # noqa: E402  (the path is set above)
+from twin import score_network
 
-from instruments.twin.circuit import Circuit, CircuitParams, Drives, ReadNoise  # noqa: E402
+from instruments.twin.circuit import Circuit, CircuitParams, Drives, ReadNoise
 
 RUNS = 100
 

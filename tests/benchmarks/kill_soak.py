@@ -11,6 +11,7 @@ them. SIGINT and SIGTERM strike `ohmflow program` and `ohmflow circle` in the sa
 
 import argparse
 import contextlib
+import importlib
 import json
 import mmap
 import os
@@ -40,7 +41,7 @@ from program_jobs import pattern, row
 import analysis.records.journal as journal_module
 from analysis.errors import AnalysisError
 from analysis.records import layout, open_run, read_journal, salvage
-from analysis.records.journal import Journal, encode_record, is_being_written
+from analysis.records.journal import Journal, encode_record, is_begun, is_being_written
 from analysis.records.tables import unpack
 from instruments.limits import Limits
 from instruments.station_file import StationFile
@@ -400,7 +401,7 @@ class Trial:
 
     def has_run(self) -> bool:
         """Whether there is something to resume."""
-        return self.journal.is_file() and self.journal.stat().st_size > 0
+        return is_begun(self.journal)
 
     def adopt(self) -> None:
         """Begin from what the folder holds."""
@@ -777,6 +778,7 @@ def undisturbed(procedure: Any, runs: int, new_trial: Callable[[], Trial]) -> fl
 
 def _be_quick() -> None:
     """Leave out what comes after a run is over, and what asks git about this program each time."""
+    importlib.import_module("workflows.running")  # late imports of the command line, once for all children
     known = session.provenance()
     session.provenance = lambda: known
     jobs.figures.draw = lambda run, folder: []  # type: ignore[assignment]

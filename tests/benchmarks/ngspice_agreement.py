@@ -17,10 +17,10 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from twin import ngspice_netlist, score_network  # noqa: E402  (the path is set above)
+from twin import ngspice_netlist, score_network
 
-from analysis.diffusion.model import TrainedModel  # noqa: E402
-from instruments.twin.circuit import Circuit, CircuitParams, Drives, Multiplier, Offsets, OpAmp  # noqa: E402
+from analysis.diffusion.model import TrainedModel
+from instruments.twin.circuit import Circuit, CircuitParams, Drives, Multiplier, Offsets, OpAmp
 
 LIMITS = {3.0: 0.3e-3, 5.0: 1.5e-3}
 

@@ -18,9 +18,9 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT)]
 
-from workflows.planning import Week, forecast, load_week  # noqa: E402  (the path is set above)
-from workflows.planning.durations import PastRun, past_runs  # noqa: E402
-from workflows.planning.model import Job, Resource, Step  # noqa: E402
+from workflows.planning import Week, forecast, load_week
+from workflows.planning.durations import PastRun, past_runs
+from workflows.planning.model import Job, Resource, Step
 
 WEEKS, REPEATS = 60, 300
 DAY = 86400.0

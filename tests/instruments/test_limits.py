@@ -435,3 +435,8 @@ def test_no_text_does_anything_but_pass_or_be_refused(text: str) -> None:
         return
     panel.handle(text.encode("ascii", "replace"))
     assert all(not volts for _, volts in bench.fixture.forced)
+
+
+def test_a_slip_of_the_pen_is_no_limit() -> None:
+    with pytest.raises(ConfigError, match="no 1T1R cell stands more than 10 V"):
+        Limits.from_mapping({"bit_line": ["-0.5 V", 3500]})

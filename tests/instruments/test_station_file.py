@@ -82,6 +82,9 @@ def test_a_file_of_ones_own_comes_before_a_packaged_one(tmp_path: Path, monkeypa
 def test_what_is_left_out_has_a_standard(tmp_path: Path) -> None:
     data = {key: PACKAGED[key] for key in ("station", "instruments", "wiring")}
     data["station"] = {"world": "real", "visa": "@py"}
+    with pytest.raises(ConfigError, match="a real station must state its `limits:`"):
+        StationFile.load(write(tmp_path, data))
+    data["limits"] = {"read": ["-0.3 V", "0.3 V"]}
     data["wiring"] = {**data["wiring"], "word_line": {"smu": 2, "pgu": None}}
     file = StationFile.load(write(tmp_path, data))
     assert (file.name, file.shape, file.chip) == ("bench 7", (1, 32, 32), "unnamed")

@@ -142,7 +142,7 @@ BAD = {
     "empty limits": (prepare_limits, r"limits: bit_line is empty"),
     "contradicting limits": (prepare_limits_apart, r"limits contradict each other: compute .* not lie within bit_line"),
     "limits too tight": (prepare_tight, r"strongest RESET pulse of incremental-reversal: 2 V is outside "),
-    "window in volts": (["--window", "1 V"], r"--window: '1 V' is not a quantity in S; write for example '1 S'"),
+    "window in volts": (["--window", "1 V"], r"--window: '1 V' is not a quantity in S; write for example '20 uS'"),
     "window without number": (["--window", "uS"], r"--window: 'uS' is not a quantity in S"),
     "window of nothing": (["--window", "0 uS"], r"window of \+-0 uS makes no sense"),
     "window in uS without unit": (["--window", "1"], r"window of \+-1e\+06 uS makes no sense"),

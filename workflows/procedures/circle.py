@@ -129,6 +129,7 @@ class CircleRun:
             for cell, g_failed in failed.items():
                 stuck[cell] = g_failed
         self._measure(target)
+        self.station.array.safe()  # what follows is thinking: minutes in which nothing needs to be driven
 
     def _program(self, target: Array, *, first: bool) -> dict[tuple[int, int, int], float]:
         """Program what is not programmed yet; gives the cells that can't be, with their conductance."""
@@ -137,7 +138,8 @@ class CircleRun:
         request.check(self.station.file.shape, self.station.file.limits)
         job = Programming(self.station.array, self.writer, request, self.stop)
         job.finished = {c: verdict for c, (wanted, verdict, _) in self._verdicts.items() if wanted == target[c]}
-        job.progress.done = job.progress.inside = sum(v == "ok" for v in job.finished.values())
+        if self.writer.state is None or not first:  # else begin() counts them
+            job.progress.done = job.progress.inside = sum(v == "ok" for v in job.finished.values())
         if self.listener:
             job.progress.listeners.append(self.listener)
         if first:

@@ -10,7 +10,8 @@ import numpy as np
 from analysis.baseline import Settings, measure_baseline
 from analysis.circle import reference
 from analysis.metrics import judge
-from analysis.records import WaveformSpec, open_run
+from analysis.records import WaveformSpec, layout, open_run
+from analysis.records.journal import is_begun
 from analysis.report import report_circle
 from instruments.clock import stopwatch, wall_time
 from instruments.station import Station
@@ -109,7 +110,7 @@ class CircleJob:
                 f"station {station.name} has {arrays} arrays of {rows}x{cols}; the network needs 3 of 14x15"
             )
         folder = Path(options.runs).expanduser() / (options.run_id or new_run_id("circle", wall_time()))
-        if (folder / "journal.jsonl").exists():
+        if is_begun(folder / layout.JOURNAL):
             raise RequestError(f"run {folder} exists; choose another name")
         return cls(options, station, folder)
 

@@ -47,6 +47,10 @@ class CircleRequest:
         for name, (low, high) in ranges.items():
             if not low <= getattr(self, name) <= high:
                 raise RequestError(f"{name.replace('_', ' ')} must be {low}..{high}, not {getattr(self, name)}")
+        if not 0 < self.tolerance <= 50e-6:
+            raise RequestError(
+                f"window of ±{self.tolerance * 1e6:g} uS makes no sense; give more than 0, at most 50 uS"
+            )
         if self.recipe not in RECIPES:
             raise RequestError(f"training recipe {self.recipe!r} is unknown; known: {', '.join(RECIPES)}")
 

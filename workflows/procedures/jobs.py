@@ -10,7 +10,7 @@ import numpy as np
 import sim_configs
 from analysis.figures import programming as figures
 from analysis.records import layout, open_run, read_journal
-from analysis.records.journal import is_being_written
+from analysis.records.journal import is_begun, is_being_written
 from analysis.records.tables import Tables
 from instruments.clock import wall_time
 from instruments.station import Station
@@ -112,7 +112,7 @@ class ProgramJob:
         if options.run_id and not options.run_id.replace("-", "").replace("_", "").isalnum():
             raise RequestError(f"run id {options.run_id!r} may hold letters, digits, - and _ only")
         folder = runs / (options.run_id or new_run_id("program", wall_time()))
-        if (folder / "journal.jsonl").exists():
+        if is_begun(folder / layout.JOURNAL):
             raise RequestError(f"run {folder} exists; resume it with --resume {folder}, or choose another name")
         return cls(options, station, request, folder)
 

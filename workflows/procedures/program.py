@@ -106,6 +106,8 @@ class Step(NamedTuple):
     row: int
 
 
+RECOGNISED_BY = 32
+"""Finished cells that a resumed run looks at before it trusts the rest."""
 VISITS = {"read": 1.0, "program": 8.0, "verify": 1.5}
 """How long a visit to a cell takes, in reads: what "time left" is reckoned by."""
 
@@ -198,6 +200,26 @@ class Programming:
                 writer.note(
                     f"pulse {doubt.kind} on cell {doubt.cell} was in doubt; the cell was read before anything else"
                 )
+            self._recognise(state)
+
+    def _recognise(self, state: ResumeState) -> None:
+        """See by some finished cells that the array is as this run left it: somebody may have used it meanwhile.
+
+        Raises:
+            RequestError: more than a fifth of them have changed by far more than cells do by themselves.
+        """
+        kept = state.cells["conductance"].reshape(self.request.target.shape)
+        finished = sorted(cell for cell, verdict in self.finished.items() if verdict == "ok")
+        asked = finished[:: max(1, len(finished) // RECOGNISED_BY)]
+        changed = 0
+        for cell in asked:
+            self.cells.select(self.request.arrays[cell[0]], cell[1], cell[2])
+            changed += abs(self._read(cell) - float(kept[cell])) > max(5 * self.request.tolerance, 5e-6)
+        if changed > len(asked) / 5:
+            raise RequestError(
+                f"the array is not as this run left it: {changed} of {len(asked)} finished cells have changed; "
+                "somebody used it since. Begin a new run"
+            )
 
     def _take_over(self, state: ResumeState) -> None:
         """Go on from what the run's earlier parts did: a budget is a cell's, not a process's."""

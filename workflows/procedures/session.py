@@ -100,7 +100,7 @@ def recorded_run(
             rows=station.file.shape[1], cols=station.file.shape[2], seed=getattr(station.bench, "seed", None),
             command_line=command_line, parameters=dict(parameters), station=station.file.text,
             instruments=tuple(InstrumentId(i.role, i.resource, i.idn) for i in station.identities),
-            packages=packages, git_commit=commit, operator=operator, chip=station.file.chip,
+            packages=packages, git_commit=commit, operator=operator, chip=_chip(station),
             paths=dict(paths or {}),
         )  # fmt: skip
         writer = RunWriter.create(
@@ -125,6 +125,12 @@ def recorded_run(
         raise
     _wind_up(station, writer, drives_before, on_end)
     writer.close("completed")
+
+
+def _chip(station: Station) -> str:
+    """What is in the socket: the station file's word for it, or the twin's seed and device."""
+    bench = station.bench
+    return station.file.chip if bench is None else f"seed {bench.seed} ({bench.preset})"
 
 
 def _wind_up(

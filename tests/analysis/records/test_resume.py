@@ -56,6 +56,27 @@ def test_the_state_says_where_the_run_stands(left: Path, now: Now) -> None:
         assert state.maps["conductance_target"].shape == (4, 3)
 
 
+def test_a_cell_that_is_given_another_target_is_pending_again(left: Path, now: Now, tmp_path: Path) -> None:
+    target = np.full((4, 3), 5e-5)
+    target[0, 0], target[0, 1] = 6e-5, np.nan
+    run = resume(left, now)
+    run.cell(1, 1, "ok")
+    run.map("conductance_target", target)
+    left = killed(run, tmp_path / "again")
+    with resume(left, now) as run:
+        assert run.state is not None
+        assert run.state.finished == {(0, 0, 1): "stuck", (0, 1, 1): "ok"}
+
+
+@pytest.mark.parametrize("torn", [b"", b'{"seq":0,"t":1.0,"kind":"hea'])
+def test_a_process_that_died_before_its_first_record_left_no_run(make_run: Make, tmp_path: Path, torn: bytes) -> None:
+    (tmp_path / "run-1").mkdir()
+    (tmp_path / "run-1" / layout.JOURNAL).write_bytes(torn)
+    make_run().close()
+    with open_run(tmp_path / "run-1") as file:
+        assert file.status == "completed"
+
+
 def test_a_resumed_run_tells_both_parts(left: Path, now: Now) -> None:
     with resume(left, now, wall=lambda: "2031-05-08T10:00") as run:
         run.event("read", 0, 2, conductance=2e-5)
