@@ -171,6 +171,18 @@ def plan(
 
 
 @app.command()
+def serve(
+    schedule: Annotated[str, typer.Option(help="Schedule file: what runs by the clock; default: by hand only.")] = "",
+    port: Annotated[int, typer.Option(help="Of the pages and the API, on 127.0.0.1; 0: any free one.")] = 4200,
+) -> None:
+    """Serve the laboratory: pages in the browser, runs by hand and by the clock; Ctrl-C stops it in order."""
+    import sim_configs
+    from workflows.flows.service import serve as run_service
+
+    run_service(sim_configs.find(schedule) if schedule else None, home=state_folder() / "service", port=port)
+
+
+@app.command()
 def locks() -> None:
     """Print who has which instrument, and who waits for it."""
     from workflows.console import show
