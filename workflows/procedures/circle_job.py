@@ -93,7 +93,8 @@ class CircleJob:
         """
         if options.resume:
             folder = run_folder(Path(options.runs).expanduser(), options.resume)
-            header, station = interrupted_run(folder, "circle")
+            tables, station = interrupted_run(folder, "circle")
+            header = tables.header
             bench = options.bench or header.paths.get("bench", "")
             if station.simulated and not bench:
                 raise RequestError(f"run {folder} can't be resumed: its simulated chip was gone with its process")

@@ -7,11 +7,9 @@ from typing import Any
 
 import numpy as np
 
-import sim_configs
 from analysis.figures import programming as figures
-from analysis.records import layout, open_run, read_journal
-from analysis.records.journal import is_begun, is_being_written
-from analysis.records.tables import Tables
+from analysis.records import layout, open_run
+from analysis.records.journal import is_begun
 from instruments.clock import wall_time
 from instruments.station import Station
 from instruments.station_file import StationFile
@@ -20,7 +18,7 @@ from workflows.locking import StationLocks, Waiting
 from workflows.procedures.holding import held_station
 from workflows.procedures.patterns import load_pattern
 from workflows.procedures.program import ProgramRequest, Progress, program
-from workflows.procedures.session import new_run_id, recorded_run, run_folder
+from workflows.procedures.session import interrupted_run, new_run_id, recorded_run, run_folder, run_paths
 from workflows.procedures.write_verify import ALGORITHMS, IncrementalReversal
 
 Around = Callable[[str, Callable[[], object]], object]
@@ -118,23 +116,13 @@ class ProgramJob:
 
     @classmethod
     def _prepare_resume(cls, options: ProgramOptions, folder: Path) -> "ProgramJob":
-        tables = Tables.from_records(read_journal(folder / "journal.jsonl").records)
+        tables, station = interrupted_run(folder, "program")
         header = tables.header
-        if header.procedure != "program":
-            raise RequestError(f"run {folder} is a {header.procedure} run; this resumes programming only")
-        if tables.outcome[0] == "completed":
-            raise RequestError(f"run {folder} is complete; there is nothing to resume")
-        if is_being_written(folder / layout.JOURNAL):
-            raise RequestError(f"run {folder} is still going on; stop it first, or wait for it")
         kept = dict(header.parameters.get("options", {}))
         own = {k: getattr(options, k) for k in ("resume", "command_line", "operator", "runs")}
         bench = options.bench or header.paths.get("bench", "")
         merged = replace(ProgramOptions(**kept), fresh=False, bench=bench, **own)
-        # What it was begun with counts, however the station's file has changed since.
-        copy = folder / layout.STATION
-        loaded = StationFile.load(copy if copy.is_file() else merged.station)
-        origin = Path(header.paths.get("station") or merged.station)
-        loaded = _reading(replace(loaded, path=sim_configs.find(origin)), merged.adc)
+        loaded = _reading(station, merged.adc)
         if loaded.simulated and not bench:
             raise RequestError(f"run {folder} can't be resumed: its simulated chip was gone with its process")
         target = tables.map("conductance_target")
@@ -163,9 +151,7 @@ class ProgramJob:
 
     def paths(self) -> dict[str, str]:
         """Where a resumed run finds the station and its chips again, from any folder."""
-        bench = self.options.bench or self.station.twin.get("dir", "")
-        found = {"station": self.station.path, **({"bench": Path(bench).expanduser()} if bench else {})}
-        return {name: str(path.absolute()) for name, path in found.items()}
+        return run_paths(self.station, self.options.bench)
 
     def run(
         self,

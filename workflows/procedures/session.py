@@ -188,8 +188,11 @@ def run_folder(runs: Path, name: str) -> Path:
     raise RequestError(f"run {name!r} not found, neither as a folder nor under {runs}")
 
 
-def interrupted_run(folder: Path, procedure: str) -> tuple[RunHeader, StationFile]:
-    """The header of a run that can be gone on with, and its station file as it was when the run began.
+_RESUMES = {"program": "programming", "circle": "circle runs"}
+
+
+def interrupted_run(folder: Path, procedure: str) -> tuple[Tables, StationFile]:
+    """The records of a run that can be gone on with, and its station file as it was when the run began.
 
     What the run was begun with counts, however the station's file has changed since.
 
@@ -199,7 +202,9 @@ def interrupted_run(folder: Path, procedure: str) -> tuple[RunHeader, StationFil
     tables = Tables.from_records(read_journal(folder / layout.JOURNAL).records)
     header = tables.header
     if header.procedure != procedure:
-        raise RequestError(f"run {folder} is a {header.procedure} run; this resumes {procedure} runs only")
+        raise RequestError(
+            f"run {folder} is a {header.procedure} run; this resumes {_RESUMES.get(procedure, procedure)} only"
+        )
     if tables.outcome[0] == "completed":
         raise RequestError(f"run {folder} is complete; there is nothing to resume")
     if is_being_written(folder / layout.JOURNAL):
@@ -207,7 +212,7 @@ def interrupted_run(folder: Path, procedure: str) -> tuple[RunHeader, StationFil
     copy = folder / layout.STATION
     origin = Path(header.paths.get("station") or header.parameters.get("options", {}).get("station", ""))
     station = StationFile.load(copy if copy.is_file() else origin)
-    return header, replace(station, path=sim_configs.find(origin))
+    return tables, replace(station, path=sim_configs.find(origin))
 
 
 def run_paths(station: StationFile, bench: str) -> dict[str, str]:
