@@ -1,11 +1,11 @@
 """What a circle run cost, and what its samples would cost elsewhere, from the run file alone."""
 
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
 from analysis.baseline import Baseline
-from analysis.circle import CircleSummary
 from analysis.cost import Comparison, Entry, ProgrammingCost, board_sample, compare, programming_cost
 from analysis.diffusion.hardware import AnalogNetwork
 from analysis.errors import AnalysisError
@@ -13,9 +13,33 @@ from analysis.projection import Integrated, Projection, noise_gain_of, project
 from analysis.records import RunFile
 
 
+class Solved(Protocol):
+    """What a summary of solutions knows, whatever was solved."""
+
+    @property
+    def array_power(self) -> float:
+        """W in the arrays during a solution; NaN: not known."""
+        ...
+
+    @property
+    def run_seconds(self) -> float:
+        """One solution on the board, s."""
+        ...
+
+    @property
+    def sample_seconds(self) -> float:
+        """One solution with set-up and capture, s."""
+        ...
+
+    @property
+    def true_array_energy(self) -> float | None:
+        """J of a solution in the arrays; known to the twin only, else None."""
+        ...
+
+
 @dataclass(frozen=True)
 class CircleCost:
-    """Cost of a circle run.
+    """Cost of a run that solved the loop's equation.
 
     Attributes:
         programming: of the arrays.
@@ -32,8 +56,8 @@ class CircleCost:
     comparison: Comparison | None
 
 
-def circle_cost(run: RunFile, summary: CircleSummary) -> CircleCost:
-    """Put a circle run's costs together."""
+def circle_cost(run: RunFile, summary: Solved) -> CircleCost:
+    """Put the costs of a run together that solved the loop's equation."""
     power = summary.array_power if np.isfinite(summary.array_power) else 1e-3
     setup = summary.sample_seconds - summary.run_seconds
     board = board_sample(summary.run_seconds, setup, power, how="simulated" if run.world == "simulated" else "measured")

@@ -239,7 +239,9 @@ class B1500A(GuardedB1500):
         """Say which pulse a channel gives when fired; nothing is sent yet. Units and ranges: `Pulse`."""
         self._pulses.wanted[channel] = Pulse(base, peak, width, edge, load, delay)
 
-    def fire(self, channels: Sequence[int], *, count: int = 1, period: float | None = None) -> None:
+    def fire(
+        self, channels: Sequence[int], *, count: int = 1, period: float | None = None, acknowledged: bool = True
+    ) -> None:
         """Give the pulses that were set up, together, `count` times, and return when they are over.
 
         One message with what changed since the last one, and one error query. A run longer than 1 ms is asked for
@@ -249,6 +251,8 @@ class B1500A(GuardedB1500):
             channels: SPGU channels; others that were set up before rest at 0 V.
             count: 1..1e6.
             period: s, up to 10; the shortest possible if None.
+            acknowledged: False leaves the error query out, for a caller who sees in another way whether the pulses
+                came (and calls `check_errors` once in a while).
 
         Raises:
             LimitError: before anything is sent.
@@ -257,7 +261,7 @@ class B1500A(GuardedB1500):
         """
         with self._guard:
             try:
-                self._fire(channels, count, period)
+                self._fire(channels, count, period, acknowledged)
             except LinkError as error:
                 self.forget()
                 raise DoubtError(f"a pulse may have been given or not ({error})") from error
@@ -265,11 +269,12 @@ class B1500A(GuardedB1500):
                 self.forget()
                 raise
 
-    def _fire(self, channels: Sequence[int], count: int, period: float | None) -> None:
+    def _fire(self, channels: Sequence[int], count: int, period: float | None, acknowledged: bool) -> None:
         plan = self._pulses.plan(channels, count, period)
         settings = self._take_waiting()
         self._send(join([*settings.values(), *plan.messages]))
-        self.check_errors()
+        if acknowledged:
+            self.check_errors()
         self._known.update(settings)
         self._pulses.accept(plan)
         if plan.duration <= _SHORT_RUN:

@@ -4,6 +4,7 @@ Framing, repetition and locking are `instruments.board_line`'s. What the publish
 switch modes above all, raises with a sentence that says what to do instead.
 """
 
+import contextlib
 import re
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from instruments import board_frames as frames
+from instruments import board_replies as replies
 from instruments.board_line import BoardLine, NoReplyError, Serial
 from instruments.board_types import TABLE_COLUMNS, Analog, BoardIdentity, Dialect, Gain, Mode, NoiseMode, RunState
 from instruments.clock import Clock
@@ -64,6 +66,7 @@ class Board:
         self._busy_until = clock.now()
         self._type: tuple[str, bool] | None = None
         self._table_ticks: int | None = None
+        self._capabilities: frozenset[str] | None = None
 
     # Who and where
 
@@ -82,10 +85,12 @@ class Board:
                     raise
             else:
                 self._dialect = "extended"
-                return _identity(answer)
+                found = replies.identity(answer)
+                self._capabilities = found.capabilities
+                return found
         # The published firmware has no query; a gain of 0.00 is refused and the present one reported.
         self._line.plain("C000", r"Coef: [0-9.]+")
-        self._dialect = "published"
+        self._dialect, self._capabilities = "published", frozenset()
         return BoardIdentity("memristor-sde-diffusion", "HDPM", "-", "published", frozenset())
 
     @property
@@ -95,9 +100,16 @@ class Board:
             self.identity()
         return self._dialect == "extended"
 
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What the board says it can do beyond the dialect's first version."""
+        if self._capabilities is None:
+            return self.identity().capabilities
+        return self._capabilities
+
     def geometry(self) -> tuple[int, int, int]:
         """Arrays, rows, columns."""
-        return _three(self._ask("GEOM?", "tell its geometry"), "GEOM?")
+        return replies.three(self._ask("GEOM?", "tell its geometry"), "GEOM?")
 
     # Modes and cells
 
@@ -131,7 +143,7 @@ class Board:
     def selection(self) -> tuple[int, int, int] | None:
         """The cell that the board says is selected."""
         answer = self._ask("SEL?", "tell a selection")
-        return None if answer == "NONE" else _three(answer, "SEL?")
+        return None if answer == "NONE" else replies.three(answer, "SEL?")
 
     def connected(self) -> tuple[Mode, tuple[int, int, int] | None]:
         """Mode and cell, as the board says."""
@@ -140,7 +152,7 @@ class Board:
 
     def set_watchdog(self, seconds: float) -> None:
         """Make the board go to SAFE when it gets no frame for so long in programming mode (0.5..3600 s; 0: off)."""
-        self._watchdog = _numbers(self._ask(f"WATCHDOG {seconds:.3f}", "watch its host"), 1)[0]
+        self._watchdog = replies.numbers(self._ask(f"WATCHDOG {seconds:.3f}", "watch its host"), 1)[0]
 
     def safe(self) -> None:
         """Stop a run, disconnect every cell; allowed at any time.
@@ -154,6 +166,9 @@ class Board:
         self._selected = None
         if self.extended:
             self._exchange("SAFE")
+            if self._line.rate != self._line.base:
+                with contextlib.suppress(InstrumentError):  # it is safe, and goes back by itself when it must
+                    self.set_rate(self._line.base)
 
     # What a run plays
 
@@ -182,7 +197,7 @@ class Board:
         self._check("offset 2", second)
         if self.extended:
             self._exchange(f"OFFSET 1 {first:.6f}")
-            answer = _numbers(self._exchange(f"OFFSET 2 {second:.6f}"), 2)
+            answer = replies.numbers(self._exchange(f"OFFSET 2 {second:.6f}"), 2)
             return answer[0], answer[1]
         steps = [round((volts + 0.5) * 100) for volts in (first, second)]
         if not all(0 <= step <= 99 for step in steps):
@@ -207,7 +222,7 @@ class Board:
         if name == "bias":
             self._check("bias", value)
         if self.extended:
-            return _numbers(self._exchange(f"GAIN {name.upper()} {value:.6f}"), 1)[0]
+            return replies.numbers(self._exchange(f"GAIN {name.upper()} {value:.6f}"), 1)[0]
         if name == "bias":
             codes = {0.05: "0", 0.1: "1", 0.2: "2"}
             if value not in codes:
@@ -253,7 +268,7 @@ class Board:
 
     def set_analog(self, name: Analog, value: float) -> float:
         """Set a potentiometer: "rf1".."rf3" ohm, "out" V/V, "kx", "kn" 1/(V s), "kz" 1/s; returns the value set."""
-        return _numbers(self._ask(f"ANALOG {name.upper()} {value:.6g}", "set potentiometers"), 1)[0]
+        return replies.numbers(self._ask(f"ANALOG {name.upper()} {value:.6g}", "set potentiometers"), 1)[0]
 
     def set_route(self, layer: int, array: int, rows: Sequence[int], columns: Sequence[int]) -> None:
         """Wire layer 1..3: its outputs at `rows`, its inputs (the bias last) at `columns` of an array."""
@@ -305,7 +320,7 @@ class Board:
 
     def run_state(self) -> RunState:
         """Where the run is."""
-        return _run_state(self._ask("STATE?", "tell the state of a run"))
+        return replies.run_state(self._ask("STATE?", "tell the state of a run"))
 
     def wait_done(self, margin: float = 2.0) -> RunState:
         """Wait until the run is over; published: for as long as it takes, the state is then an assumption.
@@ -332,9 +347,35 @@ class Board:
 
     def stop(self) -> RunState:
         """End a run with the next tick: the outputs go to 0 V."""
-        return _run_state(self._ask("STOP", "stop a run"))
+        return replies.run_state(self._ask("STOP", "stop a run"))
 
     # The line
+
+    def ask(self, body: str, purpose: str) -> str:
+        """Exchange one frame of the extended dialect, for the parts of the driver that lie in other modules.
+
+        Args:
+            body: verb and arguments.
+            purpose: what the published firmware can't do, in words.
+        """
+        self._selected = None  # such frames may connect something else
+        return self._ask(body, purpose)
+
+    def check(self, name: str, volts: float) -> None:
+        """Have the gate look at a voltage that the board is to put out, V; raises LimitError."""
+        self._check(name, volts)
+
+    def set_rate(self, rate: int) -> int:
+        """Change the line's rate (bit/s) until the next `safe`; returns the rate that it has then.
+
+        A board that can't is left as it is; one that doesn't answer at the new rate is back at the old one.
+        """
+        if rate == self._line.rate or "BAUD" not in self.capabilities:
+            return self._line.rate
+        self._exchange(f"BAUD {rate}")
+        self._line.set_rate(rate)
+        self._exchange("BAUD?")  # falls back where that rate is too much for the line
+        return self._line.rate
 
     def _check(self, name: str, volts: float) -> None:
         if not np.isfinite(volts):
@@ -364,31 +405,3 @@ class Board:
     def _lapsed(self) -> bool:
         """Whether the board's watchdog may have run out since its last answer, and the cell be gone."""
         return self._watchdog > 0 and self._clock.now() - self._answered >= self._watchdog / 2
-
-
-def _three(answer: str, query: str) -> tuple[int, int, int]:
-    with readable(f"board, {query}"):
-        first, second, third = (int(word) for word in answer.split())
-        return first, second, third
-
-
-def _numbers(answer: str, count: int) -> list[float]:
-    with readable("board"):
-        values = [float(word) for word in answer.split()]
-        if len(values) != count or not np.all(np.isfinite(values)):
-            raise ValueError(repr(answer))
-        return values
-
-
-def _run_state(answer: str) -> RunState:
-    with readable("board, state of a run"):
-        phase, *numbers = answer.split()
-        return RunState(phase, *(int(number) for number in numbers))
-
-
-def _identity(answer: str) -> BoardIdentity:
-    fields = answer.split(",")
-    if len(fields) != 5:
-        raise InstrumentError(f"board: identity {answer!r} is not of the extended dialect")
-    vendor, model, serial, dialect, capabilities = fields
-    return BoardIdentity(vendor, model, serial, dialect, frozenset(capabilities.split("+")))

@@ -8,6 +8,9 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+
 FRAME_BYTES: Final = 512
 """Longest frame, CR LF included."""
 
@@ -19,6 +22,9 @@ DEAD_SECONDS: Final = 5.005
 
 _BODY: Final = re.compile(rb"(0|[1-9][0-9]{0,2}|-) ([\x20-\x29\x2b-\x3f\x41-\x7e]+)")
 _DIGITS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+
+MOST_VALUE: Final = 131_071
+"""Largest value of three digits; the smallest is one more below zero."""
 
 # Codes of `ERR` replies.
 BAD_FRAME, UNKNOWN_VERB, BAD_ARGUMENTS, OUT_OF_RANGE = 10, 20, 21, 22
@@ -86,3 +92,44 @@ def unpack_codes(text: str) -> list[int]:
     """
     values = [_DIGITS.index(digit) for digit in text]
     return [(high << 6) | low for high, low in zip(values[::2], values[1::2], strict=True)]
+
+
+def pack_values(values: list[int]) -> str:
+    """Whole numbers -131072..131071 as three base64 digits each, high six bits first, 131072 added."""
+    raised = [value + MOST_VALUE + 1 for value in values]
+    if raised and not (min(raised) >= 0 and max(raised) <= 2 * MOST_VALUE + 1):
+        raise ValueError(f"three digits hold {-MOST_VALUE - 1}..{MOST_VALUE}")
+    return "".join(_DIGITS[n >> 12] + _DIGITS[n >> 6 & 63] + _DIGITS[n & 63] for n in raised)
+
+
+def unpack_values(text: str) -> list[int]:
+    """Inverse of `pack_values`.
+
+    Raises:
+        ValueError: a number of digits that is no multiple of three, or one that is none of the alphabet.
+    """
+    n = [_DIGITS.index(digit) for digit in text]
+    return [
+        (high << 12 | middle << 6 | low) - MOST_VALUE - 1
+        for high, middle, low in zip(n[::3], n[1::3], n[2::3], strict=True)
+    ]
+
+
+def pack_mask(rows: list[bool]) -> str:
+    """Rows as hexadecimal digits, four rows a digit, the first row the highest bit of the first."""
+    padded = [*rows, *[False] * (-len(rows) % 4)]
+    return "".join(f"{8 * a + 4 * b + 2 * c + d:X}" for a, b, c, d in zip(*[iter(padded)] * 4, strict=True))
+
+
+def unpack_mask(text: str, rows: int) -> npt.NDArray[np.bool_]:
+    """Inverse of `pack_mask`, shape (rows,).
+
+    Raises:
+        ValueError: not as many digits as `rows` take, or other characters, or no row at all.
+    """
+    if not re.fullmatch(rf"[0-9A-F]{{{-(-rows // 4)}}}", text):
+        raise ValueError(f"{rows} rows are {-(-rows // 4)} hexadecimal digits")
+    found = np.array([digit == "1" for letter in text for digit in f"{int(letter, 16):04b}"])[:rows]
+    if not found.any():
+        raise ValueError("no row is asked for")
+    return found

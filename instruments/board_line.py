@@ -2,7 +2,7 @@
 
 A frame may be repeated without harm, for the board answers a repeated sequence number from memory; a lost or damaged
 one costs a time-out and a repetition. A plain line has neither checksum nor number: its reply is compared. A connection
-that is lost is opened again.
+that is lost is opened again; a line made faster that falls silent is tried at the rate it was opened with.
 """
 
 import contextlib
@@ -24,6 +24,7 @@ class Serial(Protocol):
     """What is used of a pyvisa serial resource."""
 
     read_termination: str | None
+    baud_rate: int
 
     def write_raw(self, message: bytes) -> int:
         """Send bytes."""
@@ -62,7 +63,8 @@ class BoardLine:
     """One host's end of the line.
 
     Args:
-        resource: open pyvisa resource; its time-out is left alone, its read termination becomes LF.
+        resource: open pyvisa resource; its time-out is left alone, its read termination becomes LF, and its rate is
+            the one to fall back to.
         retries: repetitions of an exchange that was lost or damaged, >= 0.
         reopen: opens a lost connection again, or raises LinkError.
         troubles: told of repetitions.
@@ -82,6 +84,7 @@ class BoardLine:
         self._can_lock = True
         self._greeted = False
         self._seq = 0
+        self.base = self.rate = int(getattr(resource, "baud_rate", 9600))
         resource.read_termination = "\n"
 
     def greet(self) -> str:
@@ -102,7 +105,23 @@ class BoardLine:
         self._seq = self._seq % 255 + 1
         return self._exchange(body, self._seq)
 
+    def set_rate(self, rate: int) -> None:
+        """The board has gone over to another rate (bit/s): follow it."""
+        with on_the_line("board"):
+            self._resource.baud_rate = rate
+        self.rate = rate
+
     def _exchange(self, body: str, seq: int) -> str:
+        try:
+            return self._try(body, seq)
+        except NoReplyError as silence:
+            if self.rate == self.base:
+                raise
+            self._troubles.note(f"board: silent at {self.rate} baud, so it is tried at {self.base} ({silence})")
+            self.set_rate(self.base)
+            return self._try(body, seq)
+
+    def _try(self, body: str, seq: int) -> str:
         request = frames.encode_frame(seq, body) + b"\r\n"
         reason, verb = "", body.split()[0]
         for attempt in range(self._attempts):

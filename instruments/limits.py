@@ -58,6 +58,9 @@ class Limits:
     pulse_width: Range = field(default_factory=lambda: Range(10e-9, 10e-3, "s"))
     conductance: Range = field(default_factory=lambda: Range(10e-6, 120e-6, "S"))
     """Targets that a procedure may ask for."""
+    column_current: Range = field(default_factory=lambda: Range(0.0, 10e-3, "A"))
+    """What a bit line stands for the length of a pulse when a whole column is pulsed: 32 cells of 100 uS at 2.5 V
+    take 8 mA. An assumption (some mA/um for microseconds in 180 nm metal); ask whoever made the chip."""
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -74,6 +77,20 @@ class Limits:
                 raise ConfigError(
                     f"limits contradict each other: {inner} {a.low:g}..{a.high:g} V does not lie within {outer}"
                 )
+
+    def check_board(self, name: str, volts: float) -> None:
+        """Raise LimitError unless the board may put out `volts` as `name`.
+
+        Args:
+            name: "word line", "source line", "inhibited bit line" and "column read" reach cells and have their limits;
+                anything else is the computing circuit's.
+            volts: V.
+        """
+        lines = {
+            "word line": self.word_line, "source line": self.source_line, "inhibited bit line": self.bit_line,
+            "column read": self.read,
+        }  # fmt: skip
+        lines.get(name, self.board).check(volts, f"board, {name}")
 
     @classmethod
     def from_mapping(cls, data: Mapping[str, Any] | None) -> "Limits":

@@ -42,9 +42,11 @@ def to_si(text: object, unit: str, *, what: str = "value") -> float:
             raise ValueError
     except Exception as error:  # pint raises a family that has no common parent but Exception
         example = "20 uS" if unit == "S" else f"1 {unit}"
-        raise ConfigError(f"{what}: {text!r} is not a quantity in {unit}; write for example {example!r}") from error
+        raise ConfigError(
+            f"{what}: {text!r:.200} is not a quantity in {unit}; write for example {example!r}"
+        ) from error
     if not math.isfinite(value):
-        raise ConfigError(f"{what}: {text!r} is not finite; write a number with a unit, for example '1 {unit}'")
+        raise ConfigError(f"{what}: {text!r:.200} is not finite; write a number with a unit, for example '1 {unit}'")
     return value
 
 

@@ -14,7 +14,9 @@ import sim_configs
 from instruments.array import CellArray, Lines
 from instruments.b1500a import B1500A
 from instruments.board import Board
+from instruments.board_columns import BoardColumns
 from instruments.clock import Clock, WallClock, wall_time
+from instruments.column_array import ColumnArray
 from instruments.errors import ConfigError, InstrumentError, LinkError, StationError
 from instruments.infiniivision import InfiniiVision
 from instruments.limits import FlexGate
@@ -49,6 +51,7 @@ class Station:
         troubles: what went wrong on the lines and was mended.
         analyzer, board: drivers.
         array: cells behind them.
+        columns: the same cells, a whole column at a time; for boards that have a column mode.
         scopes: oscilloscopes by role ("oscilloscope", "oscilloscope_2", ...).
         identities: what each instrument answered to being asked who it is.
     """
@@ -76,6 +79,11 @@ class Station:
         }
         lines = Lines(file.lines["bit_line"], file.lines["source_line"], file.lines["word_line"])
         self.array = CellArray(self.analyzer, self.board, lines, file.limits, file.read, self.clock, self.troubles)
+        rows = file.shape[1]
+        self.columns = ColumnArray(
+            self.analyzer, self.board, BoardColumns(self.board, rows), lines, file.limits, file.read, rows, self.clock,
+            self.troubles,
+        )  # fmt: skip
 
     @property
     def world(self) -> Literal["real", "simulated"]:
@@ -129,6 +137,7 @@ class Station:
     def safe(self) -> None:
         """Outputs at 0 V and open, board disconnected."""
         self.left_safe = False
+        self.columns.forget()
         try:
             self.array.safe()
             for scope in self.scopes.values():
@@ -187,7 +196,7 @@ class Station:
         return SCOPES[entry.driver](resource, self.clock)
 
     def _board_gate(self, name: str, volts: float) -> None:
-        self.file.limits.board.check(volts, f"board, {name}")
+        self.file.limits.check_board(name, volts)
 
     def _identify(self) -> None:
         devices: list[tuple[str, B1500A | Board | Oscilloscope]]

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
 
-import yaml
-
 import sim_configs
 from instruments.errors import ConfigError, StationError
 from instruments.limits import Limits
 from instruments.quantity import to_si
+from instruments.strict_yaml import parse_yaml, read_bytes
 
-_MAX_BYTES = 1 << 20
+_MOST_CELLS = 1 << 24
+"""What a run's records hold."""
 _LINES = ("bit_line", "source_line", "word_line")
 _NUMBERS = {"smu": range(1, 11), "pgu": [100 * s + n for s in range(1, 11) for n in (1, 2)], "selector": range(4)}
 _NUMBERS_TEXT = {
@@ -76,6 +76,7 @@ class StationFile:
         twin: parameters of a simulated bench (dir, seed, preset).
         text: the file as written.
         path: where it was read.
+        confirm: what a person must confirm before a run drives anything, a sentence each.
     """
 
     name: str
@@ -90,6 +91,7 @@ class StationFile:
     twin: Mapping[str, str]
     text: str
     path: Path
+    confirm: tuple[str, ...] = ()
 
     @property
     def simulated(self) -> bool:
@@ -110,31 +112,27 @@ class StationFile:
         path = Path(name)
         try:
             path = sim_configs.find(name)
-            if not path.is_file():
-                raise ConfigError(f"station file {name} not found; packaged stations: {', '.join(_packaged())}")
-            if path.stat().st_size > _MAX_BYTES:
-                raise ConfigError(f"station file {path} is larger than 1 MiB; that is no station file")
-            text = path.read_text(encoding="utf-8")
-            data = yaml.load(text, _StrictLoader)  # a safe loader
-        except RecursionError as error:
-            raise ConfigError(f"station file {path} is not YAML for a station: nested too deeply") from error
-        except (yaml.YAMLError, ValueError) as error:  # dates and huge numbers raise plain ValueErrors
-            raise ConfigError(f"station file {path} is not YAML: {' '.join(str(error).split())}") from error
-        except (OSError, RuntimeError) as error:
+            missing = not path.is_file()
+        except (OSError, ValueError, RuntimeError) as error:
             raise ConfigError(f"station file {path} can't be read: {error}") from error
+        if missing:
+            raise ConfigError(f"station file {name} not found; packaged stations: {', '.join(_packaged())}")
+        raw = read_bytes(path, "station file")
+        data = parse_yaml(raw, f"station file {path}")
+        text = raw.decode("utf-8")
         if not isinstance(data, dict) or not isinstance(data.get("station"), dict):
             raise ConfigError(f"station file {path} must have a `station:` mapping at its top")
         try:
             return cls._parse(data, text, path)
         except StationError as error:
-            raise ConfigError(f"station file {path}: {error}") from error
+            raise ConfigError(f"station file {path}: {str(error)[:600]}") from error
 
     @classmethod
     def _parse(cls, data: Mapping[str, Any], text: str, path: Path) -> "StationFile":
         unknown = set(data) - {"station", "instruments", "wiring", "limits", "read", "array", "twin"}
         if unknown:
             raise ConfigError(f"unknown section {sorted(map(str, unknown))[0]!r}")
-        station = _mapping(data, "station", ("name", "world", "visa"))
+        station = _mapping(data, "station", ("name", "world", "visa", "confirm"))
         name = str(station.get("name", path.stem))
         if not re.fullmatch(r"\w[\w .-]{0,63}", name):
             raise ConfigError(f"station.name: {name[:80]!r} must be up to 64 letters, digits and . _ - characters")
@@ -161,6 +159,8 @@ class StationFile:
         limits.compliance.check(read.compliance, "read.compliance")
         array = _mapping(data, "array", ("arrays", "rows", "cols", "chip"))
         shape = tuple(_whole(array, key, default) for key, default in (("arrays", 1), ("rows", 32), ("cols", 32)))
+        if shape[0] * shape[1] * shape[2] > _MOST_CELLS:
+            raise ConfigError(f"array: {shape[0]} arrays of {shape[1]}x{shape[2]} are more than {_MOST_CELLS} cells")
         section = _mapping(data, "twin", ("dir", "seed", "preset", "fresh", "name", "faults", "faults_seed"))
         twin = {k: _text(f"twin.{k}", v) for k, v in section.items() if v is not None}
         if twin and world == "real":
@@ -168,26 +168,12 @@ class StationFile:
         return cls(
             name, cast(Literal["real", "simulated"], world), visa, instruments, lines, limits, read,
             (shape[0], shape[1], shape[2]), str(array.get("chip", "unnamed")), twin, text, path,
+            _sentences("station.confirm", station.get("confirm", [])),
         )  # fmt: skip
 
 
 def _packaged() -> list[str]:
     return sorted(f"sim_configs/{p.name}" for p in sim_configs.path("x").parent.glob("station-*.yaml"))
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """YAML as a safe loader reads it, but a key that comes twice is a mistake, not a correction."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                continue
-            if (key.tag, key.value) in seen:
-                where = f"line {key.start_mark.line + 1}"
-                raise yaml.constructor.ConstructorError(None, None, f"{where}: {key.value!r} is given twice")
-            seen.add((key.tag, key.value))
-        return super().construct_mapping(node, deep)
 
 
 def _mapping(data: Mapping[str, Any], key: str, known: Collection[str] | None = None) -> Mapping[str, Any]:
@@ -201,6 +187,16 @@ def _mapping(data: Mapping[str, Any], key: str, known: Collection[str] | None = 
         allowed = ", ".join(known or ())
         raise ConfigError(f"{key}: unknown key {sorted(map(str, unknown))[0]!r}; allowed: {allowed}")
     return value
+
+
+def _sentences(what: str, value: Any) -> tuple[str, ...]:
+    if (
+        not isinstance(value, list)
+        or len(value) > 20
+        or not all(isinstance(v, str) and 0 < len(v) <= 200 for v in value)
+    ):
+        raise ConfigError(f"{what}: must be a list of up to 20 sentences of up to 200 characters")
+    return tuple(value)
 
 
 def _text(what: str, value: Any) -> str:

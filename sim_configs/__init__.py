@@ -19,11 +19,15 @@ def find(name: str | Path) -> Path:
 
     `sim_configs/station-twin.yaml` and `station-twin.yaml` both find the packaged one from any folder.
     """
-    asked = Path(name).expanduser()
-    if asked.exists():
-        return asked
+    try:
+        asked = Path(name).expanduser()
+        if asked.exists():
+            return asked
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL, nobody's home: whoever opens it will say so
+        return Path(name)
     parts = asked.parts
     if parts and parts[0] == "sim_configs":
         parts = parts[1:]
-    packaged = path("/".join(parts)) if parts and not asked.is_absolute() else asked
+    inside = parts and ".." not in parts and not asked.is_absolute()
+    packaged = path("/".join(parts)) if inside else asked
     return packaged if packaged.is_file() else asked

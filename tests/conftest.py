@@ -17,6 +17,7 @@ def _no_traces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Whatever keeps state in the user's home keeps it in a temporary folder instead."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OHMFLOW_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setenv("OHMFLOW_HANDLERS", "tests,twin")  # some tests build benches of instruments of their own
         yield
 
 

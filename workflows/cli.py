@@ -1,30 +1,34 @@
 """`ohmflow`: the command line. Imports are late, so that `ohmflow --help` is quick and Prefect finds its settings."""
 
+import getpass
 import os
 import shlex
 import sys
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
+from workflows import knowing
+from workflows.commands import CharacteriseGroup, LazyGroup
 from workflows.flows.environment import state_folder
 
-if TYPE_CHECKING:
-    from workflows.procedures.circle_job import CircleOptions
-    from workflows.procedures.jobs import ProgramJob, ProgramOptions
-
 app = typer.Typer(
-    name="ohmflow", no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
+    name="ohmflow", cls=LazyGroup, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
     help="Run a resistive-memory laboratory, or its twin: program arrays, sample, record, look.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )  # fmt: skip
 station_app = typer.Typer(no_args_is_help=True, help="Look at a station.")
 app.add_typer(station_app, name="station")
 
+characterise_app = typer.Typer(cls=CharacteriseGroup, no_args_is_help=True, help="Measure devices.")
+app.add_typer(characterise_app, name="characterise")
+
 StationOption = Annotated[str, typer.Option("--station", help="Station file; packaged ones are found from any folder.")]
 RunsOption = Annotated[str, typer.Option("--runs", help="Folder that runs are kept in.")]
+RunArgument = Annotated[str, typer.Argument(help="A run's folder, or its name.")]
+ByOption = Annotated[str, typer.Option("--operator", help="Who asks; default: your user name.")]
+RemarkOption = Annotated[str, typer.Option(help="What else to say, for the record.")]
 
 
 def main() -> None:
@@ -63,90 +67,19 @@ def _run() -> int:
 
 
 @app.command()
-def program(
-    ctx: typer.Context,
-    pattern: Annotated[str, typer.Option(help="moon-star, or a .npy or .csv file of conductances in S.")] = "moon-star",
-    station: StationOption = "station-twin.yaml",
-    array: Annotated[int, typer.Option(help="Array number on the board.")] = 0,
-    window: Annotated[str, typer.Option(help="Half width of the target window.")] = "1 uS",
-    verify: Annotated[float, typer.Option(help="Share of the window that verify reads must lie within.")] = 0.7,
-    budget: Annotated[int, typer.Option(help="Pulses a cell may take.")] = 120,
-    settle_rows: Annotated[int, typer.Option(help="Rows after which a row is verified again; 0: never.")] = 8,
-    algorithm: Annotated[str, typer.Option(help="Write-verify algorithm.")] = "incremental-reversal",
-    adc: Annotated[str, typer.Option(help="plc or high-speed; default: the station's.")] = "",
-    runs: RunsOption = "runs",
-    run_id: Annotated[str, typer.Option(help="Name of the run; default: made from the time.")] = "",
-    bench: Annotated[str, typer.Option(help="Twin: directory of its chips; 'none' forgets the chip afterwards.")] = "",
-    chip: Annotated[str, typer.Option(help="Twin: seed that names the chip in the socket.")] = "",
-    preset: Annotated[str, typer.Option(help="Twin: device preset.")] = "",
-    fresh: Annotated[bool, typer.Option("--fresh", help="Twin: draw the chip anew.")] = False,
-    operator: Annotated[str, typer.Option(help="Who runs it, for the record.")] = "",
-    resume: Annotated[str, typer.Option(help="Go on with a run that was interrupted.")] = "",
-    direct: Annotated[bool, typer.Option("--direct", help="Without Prefect.")] = False,
-) -> None:
-    """Program a conductance pattern into an array, cell by cell, and record everything."""
-    from instruments.quantity import to_si
-    from workflows.procedures.jobs import ProgramJob, ProgramOptions
-
-    if resume:
-        _refuse_with_resume(ctx)
-    options = ProgramOptions(
-        pattern=pattern, station=station, array=array, window=to_si(window, "S", what="--window"), verify=verify,
-        budget=budget, settle_rows=settle_rows, algorithm=algorithm, adc=adc, runs=runs, run_id=run_id,
-        bench=_bench(bench, station, resume), chip=chip, preset=preset, fresh=fresh, operator=operator, resume=resume,
-        command_line=shlex.join(["ohmflow", *sys.argv[1:]]),
-    )  # fmt: skip
-    _program(ProgramJob.prepare(options), options, direct)
-
-
-@app.command()
-def circle(
-    ctx: typer.Context,
-    samples: Annotated[int, typer.Option(help="Solutions to sample.")] = 1000,
-    uncalibrated: Annotated[int, typer.Option(help="Solutions to sample before the offsets are calibrated.")] = 200,
-    calibration_rounds: Annotated[int, typer.Option(help="Rounds of offset calibration; 0: none.")] = 2,
-    recipe: Annotated[str, typer.Option(help="Training: hardware, quick, paper-short or paper.")] = "hardware",
-    seed: Annotated[int, typer.Option(help="Of the training and of the initial states.")] = 1,
-    window: Annotated[str, typer.Option(help="Half width of the programming window.")] = "1 uS",
-    points: Annotated[int, typer.Option(help="Oscilloscope samples a solution.")] = 2000,
-    station: StationOption = "station-twin.yaml",
-    runs: RunsOption = "runs",
-    run_id: Annotated[str, typer.Option(help="Name of the run; default: made from the time.")] = "",
-    bench: Annotated[str, typer.Option(help="Twin: directory of its chips; 'none' forgets the chip afterwards.")] = "",
-    chip: Annotated[str, typer.Option(help="Twin: seed that names the chip in the socket.")] = "",
-    preset: Annotated[str, typer.Option(help="Twin: device preset.")] = "",
-    fresh: Annotated[bool, typer.Option("--fresh", help="Twin: draw the chip anew.")] = False,
-    baseline: Annotated[bool, typer.Option(help="Measure the digital baseline on this computer.")] = True,
-    operator: Annotated[str, typer.Option(help="Who runs it, for the record.")] = "",
-    resume: Annotated[str, typer.Option(help="Go on with a run that was interrupted.")] = "",
-    direct: Annotated[bool, typer.Option("--direct", help="Without Prefect.")] = False,
-) -> None:
-    """Train, program, calibrate and sample a circle out of noise (the paper's Fig. 3), and report it."""
-    from instruments.quantity import to_si
-    from workflows.procedures.circle_job import CircleOptions
-
-    if resume:
-        _refuse_with_resume(ctx)
-    options = CircleOptions(
-        samples=samples, uncalibrated=uncalibrated, calibration_rounds=calibration_rounds, recipe=recipe, seed=seed,
-        tolerance=to_si(window, "S", what="--window"), points=points, station=station, runs=runs, run_id=run_id,
-        bench=_bench(bench, station, resume), chip=chip, preset=preset, fresh=fresh, cache=_networks(),
-        baseline=baseline, operator=operator, resume=resume, command_line=shlex.join(["ohmflow", *sys.argv[1:]]),
-    )  # fmt: skip
-    _circle(options, direct)
-
-
-@app.command()
 def demo(
     runs: RunsOption = "runs",
     direct: Annotated[bool, typer.Option("--direct", help="Without Prefect.")] = False,
 ) -> None:
     """The whole experiment on a fresh chip of the embedded twin: `ohmflow circle` with its defaults."""
-    from workflows.procedures.circle_job import CircleOptions
+    from workflows.commands import networks, run
+    from workflows.procedures.circle_job import PROCEDURE
+    from workflows.procedures.circle_options import CircleOptions
 
     bench = str(state_folder() / "benches" / "demo")
     line = shlex.join(["ohmflow", *sys.argv[1:]])
-    _circle(CircleOptions(runs=runs, bench=bench, chip="1", fresh=True, cache=_networks(), command_line=line), direct)
+    options = CircleOptions(runs=runs, bench=bench, chip="1", fresh=True, cache=networks(), command_line=line)
+    run(PROCEDURE, options, direct=direct)
 
 
 @app.command()
@@ -174,12 +107,44 @@ def plan(
 def serve(
     schedule: Annotated[str, typer.Option(help="Schedule file: what runs by the clock; default: by hand only.")] = "",
     port: Annotated[int, typer.Option(help="Of the pages and the API, on 127.0.0.1; 0: any free one.")] = 4200,
-) -> None:
+    database: Annotated[str, typer.Option(
+        envvar="OHMFLOW_DATABASE", help="postgresql+asyncpg://... for Prefect's records; default: a file."
+    )] = "",
+) -> None:  # fmt: skip
     """Serve the laboratory: pages in the browser, runs by hand and by the clock; Ctrl-C stops it in order."""
     import sim_configs
     from workflows.flows.service import serve as run_service
 
-    run_service(sim_configs.find(schedule) if schedule else None, home=state_folder() / "service", port=port)
+    found = sim_configs.find(schedule) if schedule else None
+    run_service(found, home=state_folder() / "service", port=port, database=database)
+
+
+@app.command()
+def deploy(
+    schedule: Annotated[str, typer.Option(help="Schedule file; default: flows by hand only.")] = "",
+) -> None:
+    """Put the flows on a Prefect server of your own, the one that PREFECT_API_URL names."""
+    import sim_configs
+    from workflows.flows.environment import prepare
+
+    prepare()  # before Prefect is first imported
+    from workflows.flows.deploy import deploy as register
+
+    register(sim_configs.find(schedule) if schedule else None)
+
+
+@app.command()
+def work(
+    schedule: Annotated[str, typer.Option(help="Schedule file, for its section notify.")] = "",
+) -> None:
+    """Do the runs that the Prefect server at PREFECT_API_URL hands out: a worker, beside the instruments."""
+    import sim_configs
+    from workflows.flows.environment import prepare
+
+    prepare()
+    from workflows.flows.deploy import work as become_worker
+
+    become_worker(sim_configs.find(schedule) if schedule else None)
 
 
 @app.command()
@@ -202,9 +167,70 @@ def summary(
     runs: RunsOption = "runs",
 ) -> None:
     """Print a run's closing table and draw its figures again, from its file alone."""
+    from workflows.commands import report
     from workflows.procedures.session import run_folder
 
-    _report(run_folder(Path(runs), run), None)
+    report(run_folder(Path(runs), run), None)
+
+
+@app.command()
+def resume(
+    run: RunArgument,
+    runs: RunsOption = "runs",
+    by: ByOption = "",
+    direct: Annotated[bool, typer.Option("--direct", help="Without Prefect.")] = False,
+) -> None:
+    """Go on with a run: one that is paused in another process, or one that was interrupted or killed."""
+    from workflows.commands import networks
+    from workflows.commands import run as carry_out
+    from workflows.console import show
+    from workflows.procedures import orders
+    from workflows.procedures.registry import procedure
+    from workflows.procedures.session import procedure_of, run_folder
+
+    folder = run_folder(Path(runs), run)
+    if orders.standing(folder).get("state") == "paused":
+        orders.give(folder, orders.Order("go", by or getpass.getuser()))
+        show(f"run {folder} goes on in its process")
+        return
+    found = procedure(procedure_of(folder))
+    line = shlex.join(["ohmflow", *sys.argv[1:]])
+    filled = {"cache": networks()} if "cache" in found.elsewhere else {}
+    options = found.options(resume=str(folder), runs=runs, operator=by, command_line=line, **filled)
+    carry_out(found, options, direct=direct)
+
+
+@app.command()
+def pause(run: RunArgument, runs: RunsOption = "runs", by: ByOption = "", remark: RemarkOption = "") -> None:
+    """Have a run stop between two pulses, with safe outputs and free instruments, and wait to go on."""
+    _order("pause", run, runs, by, remark, "pauses after this pulse; go on with: ohmflow resume {}")
+
+
+@app.command()
+def abort(run: RunArgument, runs: RunsOption = "runs", by: ByOption = "", remark: RemarkOption = "") -> None:
+    """Have a run end between two pulses, with safe outputs."""
+    _order("abort", run, runs, by, remark, "ends after this pulse; its records are kept")
+
+
+@app.command()
+def answer(
+    run: RunArgument,
+    operator: Annotated[str, typer.Option(help="Who did it; for the record.")],
+    runs: RunsOption = "runs",
+    remark: RemarkOption = "",
+) -> None:
+    """Say that what a run asks a person for is done."""
+    _order("answer", run, runs, operator, remark, "goes on")
+
+
+def _order(kind: str, run: str, runs: str, by: str, remark: str, told: str) -> None:
+    from workflows.console import show
+    from workflows.procedures import orders
+    from workflows.procedures.session import run_folder
+
+    folder = run_folder(Path(runs), run)
+    orders.give(folder, orders.Order(kind, by or getpass.getuser(), remark))
+    show(f"run {folder} {told.format(shlex.quote(str(folder)))}")
 
 
 @app.command()
@@ -229,6 +255,78 @@ def salvage(
     show(f"records  {report.path}{'' if report.rebuilt else '  (was whole already)'}")
 
 
+@app.command()
+def runs(
+    folder: Annotated[str, typer.Argument(help="Folder with runs, at any depth.")] = "runs",
+    chip: Annotated[str, typer.Option(help="Only of this chip.")] = "",
+    procedure: Annotated[str, typer.Option(help="Only of this procedure, such as program.")] = "",
+    status: Annotated[str, typer.Option(help="Only those that ended so: completed, failed, killed, ...")] = "",
+    since: Annotated[str, typer.Option(help="Only those begun then or later: 2031-05-07, 2031-05-07T14:30.")] = "",
+    until: Annotated[str, typer.Option(help="Only those begun before; of a date, that day is included.")] = "",
+    where: Annotated[list[str] | None, typer.Option(help="Parameter, such as window=1e-6 (SI); repeatable.")] = None,
+    metric: Annotated[list[str] | None, typer.Option(help="Metric, such as 'inside>0.98'; repeatable.")] = None,
+    text: Annotated[str, typer.Option(help="Words in names, command line, notes, phases.")] = "",
+    limit: Annotated[int, typer.Option(help="At most so many, the latest first; 0: all.")] = 50,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything known of them, as JSON.")] = False,
+) -> None:
+    """List the runs in a folder, the latest first; every condition given must hold."""
+    from workflows.looking import list_runs
+
+    list_runs(
+        Path(folder), as_json=as_json, chip=chip, procedure=procedure, status=status, since=since, until=until,
+        where=tuple(where or ()), metric=tuple(metric or ()), text=text, limit=limit,
+    )  # fmt: skip
+
+
+@app.command()
+def show(run: RunArgument, runs: RunsOption = "runs") -> None:
+    """Print what a run is: header, parameters, instruments, phases, notes, and what came of it."""
+    from workflows.looking import show_run
+
+    show_run(Path(runs), run)
+
+
+@app.command()
+def diff(
+    first: RunArgument,
+    second: RunArgument,
+    runs: RunsOption = "runs",
+    tolerance: Annotated[str, typer.Option(help="Conductance difference that counts; default: the runs' own.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Print what differs between two runs: parameters, station, versions, conductances, metrics with intervals."""
+    from instruments.quantity import to_si
+    from workflows.looking import compare_runs
+
+    counts = to_si(tolerance, "S", what="--tolerance") if tolerance else None
+    compare_runs(Path(runs), first, second, tolerance=counts, as_json=as_json)
+
+
+@app.command()
+def validate(
+    files: Annotated[list[str], typer.Argument(help="Run files, or runs' folders or names.")],
+    runs: RunsOption = "runs",
+) -> None:
+    """Check run files: structure, units, NeXus attributes, values, the journal beside them; exit code 2 if wrong."""
+    from workflows.looking import check_files
+
+    if not check_files(files, Path(runs)):
+        raise typer.Exit(2)
+
+
+@app.command()
+def export(
+    run: RunArgument,
+    out: Annotated[str, typer.Option("-o", "--out", help="Folder that the files go into.")],
+    form: Annotated[str, typer.Option("--format", help="csv, or parquet (needs pyarrow).")] = "csv",
+    runs: RunsOption = "runs",
+) -> None:
+    """Write a run's events, cells and maps as tables for other programs."""
+    from workflows.looking import export_run
+
+    export_run(Path(runs), run, Path(out), form)
+
+
 @station_app.command("check")
 def station_check(
     station: Annotated[str, typer.Argument(help="Station file.")] = "station-twin.yaml",
@@ -246,100 +344,7 @@ def station_check(
             show(f"  {identity.role}: {identity.idn}  ({identity.resource})")
 
 
-def _refuse_with_resume(ctx: typer.Context) -> None:
-    """A resumed run goes on as it began; what would change that is refused rather than passed over."""
-    from workflows.errors import RequestError
-
-    allowed = ("resume", "runs", "bench", "operator", "direct")
-    for name in ctx.params:
-        source = ctx.get_parameter_source(name)
-        if name not in allowed and source is not None and source.name == "COMMANDLINE":
-            raise RequestError(
-                f"--{name.replace('_', '-')} can't be given with --resume: a resumed run goes on as its record says"
-            )
-
-
-def _networks() -> str:
-    return str(state_folder() / "networks")
-
-
-def _bench(given: str, station: str, resume: str) -> str:
-    """A twin keeps its chips between commands, unless told not to."""
-    if given == "none":
-        return ""
-    if given or resume:
-        return given
-    from instruments.station_file import StationFile
-
-    file = StationFile.load(station)
-    if not file.simulated:
-        return ""
-    return file.twin.get("dir") or str(state_folder() / "benches" / file.name)
-
-
-def _program(job: "ProgramJob", options: "ProgramOptions", direct: bool) -> None:
-    from workflows.console import Hooks, programming_bar, show
-    from workflows.running import execute
-
-    def directly(*, hooks: Hooks, **rest: Any) -> Path:
-        return job.run(listener=hooks.listener, **rest)
-
-    show(f"station {job.station.name} ({job.station.world}), run {job.folder}")
-    # The folder's name was chosen when the job was checked; the flow must use the same.
-    parameters = {**asdict(options), "run_id": "" if options.resume else job.folder.name}
-    flow = "workflows.flows.program:program_array"
-    _report(job.folder, execute(job, "program", flow, parameters, directly, programming_bar, direct=direct))
-
-
-def _circle(options: "CircleOptions", direct: bool) -> None:
-    from workflows.console import Hooks, phase_bars, show
-    from workflows.procedures.circle_job import CircleJob
-    from workflows.running import execute
-
-    job = CircleJob.prepare(options)
-
-    def directly(*, hooks: Hooks, **rest: Any) -> Path:
-        return job.run(listener=hooks.listener, told=hooks.told, **rest)
-
-    show(f"station {job.station.name} ({job.station.world}), run {job.folder}")
-    parameters = {**asdict(options), "run_id": "" if options.resume else job.folder.name}
-    flow = "workflows.flows.circle:solve_circle"
-    _report(job.folder, execute(job, "circle", flow, parameters, directly, phase_bars, direct=direct))
-
-
-def _report(folder: Path, wall: float | None) -> None:
-    """Print what a run achieved; without `wall` also draw its figures and pages again."""
-    from analysis.figures import programming as figures
-    from analysis.programming import summarise
-    from analysis.records import open_run
-    from workflows.console import closing_table, show
-    from workflows.tables import circle_rows, program_rows
-
-    with open_run(folder) as run:
-        title = f"{run.header.run_id}: {run.world.upper()}, {run.status}"
-        circle_judged = False
-        if run.header.procedure == "circle":
-            from analysis.circle import has_samples
-
-            circle_judged = has_samples(run)
-        if circle_judged:
-            from analysis.circle import summarise_circle
-            from analysis.circle_cost import circle_cost
-            from analysis.report import report_circle
-
-            summary = summarise_circle(run)
-            closing_table(title, circle_rows(summary, circle_cost(run, summary), wall))
-            if wall is None:
-                report_circle(run, folder)
-        else:
-            closing_table(title, program_rows(summarise(run), wall))
-            if wall is None:
-                figures.draw(run, folder / "figures")
-        show(f"records  {run.path}")
-    for path in sorted((folder / "figures").glob("*.png")):
-        show(f"figure   {path}")
-    if (folder / "report.html").is_file():
-        show(f"report   {folder / 'report.html'}")
+knowing.add_to(app)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@
     │   └── BenchBusyError                     another process holds this simulated bench
     └── workflows.errors.WorkflowError         a request can't be carried out as asked
         ├── RequestError                       a parameter, pattern or target is wrong; nothing was driven
+        │   └── NothingYetError                what it refers to does not exist yet, but may when its time comes
         └── Interrupted                        the run was stopped from outside; outputs are safe, the run can resume
 
 Each message is one sentence for a person: what, where, what is allowed, what to do. The command line prints it and
@@ -30,6 +31,10 @@ class WorkflowError(Exception):
 
 class RequestError(WorkflowError):
     """A parameter, pattern or target is wrong; nothing was driven."""
+
+
+class NothingYetError(RequestError):
+    """What a request refers to does not exist yet, but may when its time comes."""
 
 
 class Interrupted(WorkflowError):

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from analysis.forecast import MEASURES, Forecast, Judged, Range
 from analysis.programming import ProgramSummary
 from analysis.records import RunFile
 from instruments.quantity import si
@@ -72,6 +73,38 @@ def program_rows(s: ProgramSummary, wall: float | None = None) -> list[Row]:
         if t.pulse_energy == t.pulse_energy:
             rows.append(Row("true pulse energy", _si(t.pulse_energy, "J"), "twin"))
     return rows
+
+
+def forecast_table(forecast: Forecast) -> list[tuple[str, str, str, str, str]]:
+    """A line a phase, the total last: time, energy, pulses and reads as P50 (P10 to P90)."""
+    rows = []
+    for name, measures in forecast.phases.items():
+        cells = [_range(measure, measures[measure]) for measure in MEASURES]
+        rows.append((name, cells[0], cells[1], cells[2], cells[3]))
+    return rows
+
+
+def forecast_rows(judged: Sequence[Judged]) -> list[Row]:
+    """How good the forecast was, for a closing table."""
+    if not judged:
+        return []
+    held = sum(one.held for one in judged)
+    said = "; ".join(
+        f"{one.measure} {_amount(one.measure, one.outcome)}, foretold {_range(one.measure, one.foretold)}"
+        for one in judged
+    )
+    return [Row("forecast", f"{held} of {len(judged)} within P10-P90: {said}")]
+
+
+def _range(measure: str, found: Range) -> str:
+    middle, low, high = (_amount(measure, value) for value in (found.p50, found.p10, found.p90))
+    return f"{middle} ({low} to {high})" if low != high else middle
+
+
+def _amount(measure: str, value: float) -> str:
+    if measure == "seconds":
+        return clock_text(value)
+    return _si(value, "J") if measure == "energy" else f"{value:.0f}"
 
 
 def _si(value: float, unit: str) -> str:

@@ -5,6 +5,8 @@
     model                  a trained network as arrays; files                    numpy
     network, flow, objective, descent                                            torch
     paper_recipe, hardware_recipe, training, compensation                        torch
+    conditional_model, store    class-conditional networks as arrays; a folder   numpy
+    class_flow, conditional, conditional_compensation                            torch
 
 Training starts at `training.train_cached`, a chip's correction at `compensation.compensate`.
 """

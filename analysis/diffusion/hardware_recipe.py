@@ -61,7 +61,7 @@ class HardwareRecipe:
     start_gains: tuple[float, ...] = (2.0, 0.75, 0.75)
 
 
-class _Cells:
+class Cells:
     """The conductances in training, in units of g_fixed around g_fixed: u = (G - g_fixed) / g_fixed."""
 
     def __init__(self, window: ConductanceWindow, noise: WriteNoise, rng: np.random.Generator) -> None:
@@ -125,7 +125,7 @@ def train_hardware(
 class _Start:
     """A network after score matching, the generator that goes on with it, and its mean loss over the last tenth."""
 
-    cells: _Cells
+    cells: Cells
     knobs: Knobs
     rng: np.random.Generator
     loss: float
@@ -138,7 +138,7 @@ def _match_score(
     sde: VPSDE,
     rng: np.random.Generator,
 ) -> _Start:
-    cells = _Cells(window, recipe.noise, rng)
+    cells = Cells(window, recipe.noise, rng)
     t = 1.0 - tick_centres(N_TICKS)
     half = 0.5 * recipe.speed * sde.beta(t)
     knobs = Knobs(half, half / sde.std(t), np.zeros((N_TICKS, N_HIDDEN)), np.zeros(2), recipe.knots)
@@ -163,7 +163,7 @@ def _match_score(
 
 def _match_flow(
     recipe: HardwareRecipe,
-    cells: _Cells,
+    cells: Cells,
     knobs: Knobs,
     points: torch.Tensor,
     prior: Prior,

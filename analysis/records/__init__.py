@@ -1,21 +1,31 @@
 """A run's records: journal, HDF5 file, and everything that reads, salvages and compares them."""
 
 from analysis.records import layout
+from analysis.records.catalogue import Catalogue, Measure
+from analysis.records.catalogue_query import Condition, Query
 from analysis.records.compare import same_data
+from analysis.records.difference import difference
+from analysis.records.export import export
 from analysis.records.header import InstrumentId, RunHeader, WaveformSpec, World
 from analysis.records.journal import Journal, read_journal
+from analysis.records.labelled import to_xarray
 from analysis.records.reader import RunFile, Waveforms, open_run
 from analysis.records.recorder import Recorder
 from analysis.records.resume import ResumeState
 from analysis.records.salvage import SalvageReport, salvage
 from analysis.records.tables import Cell, Doubt
+from analysis.records.validate import validate
 from analysis.records.writer import RunWriter
 
 __all__ = [
+    "Catalogue",
     "Cell",
+    "Condition",
     "Doubt",
     "InstrumentId",
     "Journal",
+    "Measure",
+    "Query",
     "Recorder",
     "ResumeState",
     "RunFile",
@@ -25,9 +35,13 @@ __all__ = [
     "WaveformSpec",
     "Waveforms",
     "World",
+    "difference",
+    "export",
     "layout",
     "open_run",
     "read_journal",
     "salvage",
     "same_data",
+    "to_xarray",
+    "validate",
 ]

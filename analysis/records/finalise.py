@@ -13,6 +13,7 @@ import numpy as np
 
 from analysis.errors import AnalysisError
 from analysis.records import layout, nexus, waveforms
+from analysis.records.guard import check_folder
 from analysis.records.journal import JournalContents, Record, sync_folder
 from analysis.records.live import EarlierWaveforms
 from analysis.records.tables import Tables
@@ -51,7 +52,9 @@ def finalise(folder: Path, contents: JournalContents, *, check_waveforms: bool) 
     tables = Tables.from_records(contents.records)
     path, partial = folder / layout.FINAL, folder / layout.PARTIAL
     unfinished = path.with_name(path.name + layout.UNFINISHED)
+    check_folder(folder)
     try:
+        unfinished.unlink(missing_ok=True)
         with EarlierWaveforms(folder) as earlier, h5py.File(unfinished, "w") as file:
             entry = _write(file, tables, contents)
             lost, checksums = _write_waveforms(entry, tables, earlier, check_waveforms)
@@ -62,7 +65,7 @@ def finalise(folder: Path, contents: JournalContents, *, check_waveforms: bool) 
         for leftover in (partial, partial.with_name(partial.name + layout.UNFINISHED)):
             leftover.unlink(missing_ok=True)
         sync_folder(folder)
-    except (OSError, RuntimeError, TypeError, ValueError, LookupError) as error:
+    except (OSError, RuntimeError, TypeError, ValueError, LookupError, OverflowError, AttributeError) as error:
         raise AnalysisError(f"can't make {path}: {error}; the journal has everything, salvage it later") from error
     return Finished(path, tables, lost)
 
@@ -135,7 +138,7 @@ def _write_waveforms(
         group = waveforms.declare(scopes, spec, len(records))
         waveforms.put_index(group, 0, records)
         found = [earlier.copy(spec, record, group, check=check) for record in records]
-        nexus.put(group, "intact", np.array(found, np.uint8), None, "1: codes present and as captured")
+        nexus.put(group, "intact", np.array(found, np.uint8), "", "1: codes present and as captured")
         lost[spec.scope] = [record for record, good in zip(records, found, strict=True) if not good]
         checksums[spec.scope] = waveforms.checksum(group, spec, np.flatnonzero(found).tolist())
     return lost, checksums

@@ -9,6 +9,7 @@ import orjson
 
 from analysis.errors import AnalysisError
 from analysis.records import layout
+from analysis.records.masking import masked, masked_values
 
 World = Literal["simulated", "real"]
 
@@ -77,7 +78,7 @@ class RunHeader:
         rows: rows of each, 1 .. 32767.
         cols: columns of each, 1 .. 32767; at most 2**24 cells in all.
         seed: seed of every random generator of the run, if it has one.
-        command_line: what was typed.
+        command_line: what was typed; like the parameters and the station file's text without passwords (see `masking`).
         parameters: the procedure's parameters, anything that JSON can carry (tuples become lists, keys text).
         station: text of the station file.
         instruments: what the station consists of.
@@ -130,7 +131,11 @@ class RunHeader:
             orjson.dumps(canonical)
         except (TypeError, ValueError) as error:
             raise AnalysisError(f"the parameters of {self.procedure} can't be kept as JSON: {error}") from error
-        object.__setattr__(self, "parameters", canonical)
+        except RecursionError as error:
+            raise AnalysisError(f"the parameters of {self.procedure} are nested too deeply") from error
+        object.__setattr__(self, "parameters", masked_values(canonical))
+        for name in ("command_line", "station", "operator", "chip"):
+            object.__setattr__(self, name, masked(getattr(self, name)))
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -24,6 +24,11 @@ _TAIL = len(',"crc":"xxxxxxxx"}')
 # A reader that asks whether the journal is locked holds a shared lock for microseconds; a writer that meets it
 # there tries again rather than claim that another process is at work.
 _LOCK_ATTEMPTS = 1000
+
+LARGEST: Final = 4 << 30
+"""Bytes of a journal, which is read as a whole; a day of pulses is some 300 MB."""
+LARGEST_LINE: Final = 400 << 20
+"""Bytes of a record: an array of 256 MiB that can't be compressed, in base 64."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +57,10 @@ def encode_record(record: Record) -> bytes:
     return body[:-1] + b',"crc":"%08x"}\n' % zlib.crc32(body)
 
 
-def _parse(line: bytes) -> Record | None:
-    """The record of a line without its newline, or None if its checksum or form is wrong."""
+def decode_record(line: bytes) -> Record | None:
+    """The record of a line without its newline, or None if its checksum or form is wrong; `encode_record`'s inverse."""
+    if len(line) > LARGEST_LINE:
+        return None
     body, tail = line[:-_TAIL] + b"}", line[-_TAIL:]
     if tail != b',"crc":"%08x"}' % zlib.crc32(body):
         return None
@@ -79,13 +86,17 @@ def read_journal(path: Path, *, strict: bool = True) -> JournalContents:
         AnalysisError: no such file, or a line is damaged, or a record is missing.
     """
     try:
+        if not path.is_file():
+            raise AnalysisError(f"can't read the journal {path}: No such file or directory")
+        if path.stat().st_size > LARGEST:
+            raise AnalysisError(f"can't read the journal {path}: it is larger than {LARGEST >> 30} GiB")
         text = path.read_bytes()
     except OSError as error:
         raise AnalysisError(f"can't read the journal {path}: {error.strerror}") from error
     lines = text.split(b"\n")
     # An acknowledged line always has its newline, so what follows the last newline was never acknowledged.
     size = len(text) - len(lines.pop())
-    parsed = [_parse(line) for line in lines]
+    parsed = [decode_record(line) for line in lines]
     # A power cut may also spoil the end of what was not yet synchronised: that, too, is the torn end.
     while parsed and parsed[-1] is None:
         parsed.pop()
@@ -177,7 +188,7 @@ class Journal:
             AnalysisError: another process writes this journal, it is damaged, or it can't be opened.
         """
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644)
         except OSError as error:
             raise AnalysisError(f"can't open the journal {path}: {error.strerror}") from error
         try:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from analysis.errors import AnalysisError
 from analysis.records import layout, nexus, waveforms
+from analysis.records.guard import check_hdf5
 from analysis.records.header import WaveformSpec
 from analysis.records.tables import Tables
 
@@ -40,6 +41,7 @@ class LiveFile:
         path = folder / layout.PARTIAL
         unfinished = path.with_name(path.name + layout.UNFINISHED)
         try:
+            unfinished.unlink(missing_ok=True)  # should it be a link, what it leads to stays as it is
             self._file = h5py.File(unfinished, "w", libver="latest")
             self._entry = self._declare()
             self._carry_waveforms(folder)
@@ -143,10 +145,16 @@ class EarlierWaveforms:
         self._groups: dict[WaveformSpec, list[h5py.Group]] = {}
         for name, swmr in ((layout.PARTIAL, True), (layout.FINAL, False)):
             try:
-                self._files.append(h5py.File(folder / name, "r", libver="latest" if swmr else None, swmr=swmr))
-            except OSError:
+                file = h5py.File(folder / name, "r", libver="latest" if swmr else None, swmr=swmr)
+            except (OSError, RuntimeError):
                 # Missing, or not to be read: the captures are then in the other one, or lost and named as such.
                 continue
+            try:
+                check_hdf5(file)
+            except (AnalysisError, OSError, RuntimeError, LookupError, TypeError, ValueError):
+                file.close()
+                continue
+            self._files.append(file)
 
     def copy(self, spec: WaveformSpec, record: dict[str, Any], target: h5py.Group, *, check: bool = True) -> bool:
         """Copy the codes of one capture into `target`.

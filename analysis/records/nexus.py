@@ -13,6 +13,7 @@ from analysis.records import layout
 from analysis.records.header import InstrumentId, RunHeader
 
 _SMALL = 1024
+_MOST_TEXT = 1 << 28
 
 
 def collection(parent: h5py.Group, name: str, nx_class: str = "NXcollection") -> h5py.Group:
@@ -82,8 +83,18 @@ def begin(file: h5py.File, header: RunHeader) -> h5py.Group:
 
 def text(dataset: h5py.Dataset) -> Any:
     """A string dataset as str, or list of str."""
-    value = dataset.asstr()[()]
-    return [str(item) for item in value] if isinstance(value, np.ndarray) else str(value)
+    if dataset.ndim == 0:
+        return str(dataset.asstr()[()])
+    # Any number of a file's texts may be one and the same piece of it: read so few at a time that they fit.
+    step = min(max(_MOST_TEXT // max(dataset.file.id.get_filesize(), 1), 1), 4096)
+    found: list[str] = []
+    total = 0
+    for start in range(0, len(dataset), step):
+        found += [str(item) for item in dataset.asstr()[start : start + step]]
+        total += sum(map(len, found[start:]))
+        if total > _MOST_TEXT:
+            raise ValueError(f"{dataset.name} has more than {_MOST_TEXT >> 20} MiB of text")
+    return found
 
 
 def header_of(entry: h5py.Group) -> RunHeader:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from analysis.errors import AnalysisError
 from analysis.records import layout, nexus
+from analysis.records.guard import UNREADABLE, check_folder, check_hdf5
 from analysis.records.header import RunHeader, WaveformSpec
 from analysis.records.journal import is_being_written
 from analysis.records.tables import check_format
@@ -25,7 +26,6 @@ from analysis.records.waveforms import PER_CAPTURE, PER_CHANNEL, spec_of
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _S = TypeVar("_S", "RunFile", "Waveforms")
-_UNREADABLE = (OSError, RuntimeError, LookupError, TypeError, ValueError, AttributeError)
 
 
 def _told(read: Callable[Concatenate[_S, _P], _R]) -> Callable[Concatenate[_S, _P], _R]:
@@ -35,7 +35,7 @@ def _told(read: Callable[Concatenate[_S, _P], _R]) -> Callable[Concatenate[_S, _
     def reading(self: _S, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         try:
             return read(self, *args, **kwargs)
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise AnalysisError(f"can't read {read.__name__} of {self.path}: {error}") from error
 
     return reading
@@ -106,6 +106,7 @@ class RunFile:
         self.is_partial = path.name.startswith(layout.PARTIAL)
         self._file = file
         try:
+            check_hdf5(file)
             check_format(_plain(file.attrs.get("format")), "file")
             self._entry: h5py.Group = file["entry"]
             self.world = _world_of(file)
@@ -136,18 +137,35 @@ class RunFile:
     @_told
     def events(self) -> dict[str, npt.NDArray[Any]]:
         """The events, a 1-D array a column (`layout.EVENT_COLUMNS`), in order."""
-        return self._table("events", layout.EVENT_COLUMNS)
+        table = self._table("events", layout.EVENT_COLUMNS)
+        arrays, rows, cols = self.header.shape
+        sound = all(
+            table[name].size == 0 or (table[name].min() >= -1 and table[name].max() < most)
+            for name, most in (("array", arrays), ("row", rows), ("col", cols))
+        )
+        codes = {"kind": len(layout.EVENT_KINDS), "outcome": len(layout.OUTCOMES)}
+        if not sound or any(table[name].max(initial=0) >= most for name, most in codes.items()):
+            raise AnalysisError("its events are of cells or kinds that it doesn't have")
+        return table
 
     @cached_property
     @_told
     def cells(self) -> dict[str, npt.NDArray[Any]]:
         """The cells, a 1-D array a column (`layout.CELL_COLUMNS`), in (array, row, col) order."""
-        return self._table("cells", layout.CELL_COLUMNS)
+        table = self._table("cells", layout.CELL_COLUMNS)
+        arrays, rows, cols = self.header.shape
+        if len(table["row"]) != arrays * rows * cols or table["status"].max(initial=0) >= len(layout.CELL_STATUSES):
+            raise AnalysisError("its cells are not those of its header")
+        return table
 
     def _table(self, group: str, columns: tuple[layout.Column, ...]) -> dict[str, npt.NDArray[Any]]:
         table = {column.name: self._entry[group][column.name] for column in columns}
+        if any(dataset.ndim != 1 or dataset.dtype.kind not in "biuf" for dataset in table.values()):
+            raise AnalysisError(f"a column of its {group} is no column of numbers")
         # While a run goes on, the later columns may be ahead of the earlier ones.
         rows = min(len(dataset) for dataset in table.values())
+        if not self.is_partial and rows != max(len(dataset) for dataset in table.values()):
+            raise AnalysisError(f"the columns of its {group} are not of one length")
         return {column.name: table[column.name][:rows].astype(column.typecode) for column in columns}
 
     def where(self, *kinds: str) -> npt.NDArray[np.bool_]:
@@ -177,7 +195,18 @@ class RunFile:
         if name not in self.maps:
             raise AnalysisError(f"{self.path} has no map {name!r}, only {', '.join(self.maps)}")
         group = self._entry[name]
-        return np.asarray(group[group.attrs["signal"]][()])
+        values = np.asarray(group[group.attrs["signal"]][()])
+        if values.shape != layout.shape_of(*self.header.shape) or values.dtype.kind not in "biuf":
+            raise AnalysisError(f"its map {name} is {values.shape} of {values.dtype}, not as its header says")
+        return values
+
+    @_told
+    def map_units(self, name: str) -> str:
+        """Unit of a map; "" of plain numbers. Errors as in `map`."""
+        if name not in self.maps:
+            raise AnalysisError(f"{self.path} has no map {name!r}, only {', '.join(self.maps)}")
+        group = self._entry[name]
+        return str(group[group.attrs["signal"]].attrs.get("units", ""))
 
     def data(self, name: str) -> npt.NDArray[Any]:
         """What the procedure kept under this name.
@@ -306,6 +335,7 @@ def open_run(path: str | Path) -> RunFile:
 
 
 def _open_folder(folder: Path) -> RunFile:
+    check_folder(folder)
     final, partial = folder / layout.FINAL, folder / layout.PARTIAL
     if not partial.is_file():
         if final.is_file():
@@ -337,7 +367,7 @@ def _open_file(path: Path) -> RunFile:
         ) from error
     try:
         return RunFile(path, file)
-    except (AnalysisError, *_UNREADABLE) as error:
+    except (AnalysisError, *UNREADABLE) as error:
         file.close()
         raise AnalysisError(f"can't use {path}: {error}") from error
 

@@ -10,6 +10,7 @@ from analysis.errors import AnalysisError
 from analysis.records import layout, waveforms
 from analysis.records.journal import Journal
 from analysis.records.live import LiveFile
+from analysis.records.masking import masked
 from analysis.records.tables import NAN, Tables, pack
 
 _LIVE_SECONDS = 0.5
@@ -63,6 +64,7 @@ class Recorder:
         gate: float = NAN,
         width: float = NAN,
         t: float | None = None,
+        sync: bool = True,
     ) -> int:
         """Announce what is about to be done to a cell; on the disk before this returns if the run is durable.
 
@@ -75,6 +77,7 @@ class Recorder:
             gate: volts on the word line.
             width: seconds.
             t: laboratory time, seconds.
+            sync: False where another intent of the same pulse follows, which takes this one to the disk.
 
         Returns:
             The record's number, for `result`.
@@ -84,7 +87,7 @@ class Recorder:
         """
         fields = self._place(kind, array, row, col)
         _known(fields, ("amplitude", amplitude), ("gate", gate), ("width", width))
-        record = self._journal.append("intent", self._now() if t is None else t, fields, sync=True)
+        record = self._journal.append("intent", self._now() if t is None else t, fields, sync=sync)
         self._tables.apply(record)
         return int(record["seq"])
 
@@ -294,7 +297,7 @@ class Recorder:
 
     def note(self, text: str, *, t: float | None = None) -> None:
         """Record a remark, of a person or of the procedure."""
-        self._tables.apply(self._journal.append("note", self._now() if t is None else t, {"text": text}))
+        self._tables.apply(self._journal.append("note", self._now() if t is None else t, {"text": masked(text)}))
 
     def sync(self) -> None:
         """Put what there is on the disk (if durable) and before live readers."""

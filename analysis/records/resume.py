@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from analysis.records import layout
@@ -23,6 +24,7 @@ class ResumeState:
         last_time: laboratory time of the last record, seconds; the clock should go on from there.
         phase: the last phase begun; empty if none.
         cells: the cells' table so far (`layout.CELL_COLUMNS`), so that budgets go on.
+        pulses_before: pulses that an earlier target of each cell took, in the cells' table's order: no budget's affair.
         maps: maps stored so far, [array?, row, col].
         captures: captures so far, by oscilloscope.
     """
@@ -34,6 +36,7 @@ class ResumeState:
     last_time: float
     phase: str
     cells: Mapping[str, npt.NDArray[Any]]
+    pulses_before: npt.NDArray[np.int64]
     maps: Mapping[str, npt.NDArray[Any]]
     captures: Mapping[str, int]
 
@@ -56,6 +59,7 @@ def state_of(tables: Tables) -> ResumeState:
         last_time=tables.segments[-1].last_time,
         phase=tables.phases[-1][1] if tables.phases else "",
         cells=tables.cells(),
+        pulses_before=np.array(tables.pulses_before, dtype=np.int64),
         maps={name: a.values.reshape(shape) for (where, name), a in tables.arrays.items() if where == "map"},
         captures={scope: len(records) for scope, records in tables.waveforms.items()},
     )

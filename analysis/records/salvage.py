@@ -8,6 +8,7 @@ import numpy as np
 from analysis.errors import AnalysisError
 from analysis.records import layout
 from analysis.records.finalise import Captures, finalise
+from analysis.records.guard import check_folder
 from analysis.records.journal import JournalContents, is_being_written, read_journal
 from analysis.records.reader import RunFile, open_run
 from analysis.records.tables import Doubt, Tables
@@ -60,6 +61,7 @@ def salvage(folder: str | Path) -> SalvageReport:
         AnalysisError: no run there, a process is still writing it, or the journal can't be used.
     """
     folder = Path(folder)
+    check_folder(folder)
     path = folder / layout.JOURNAL
     if not path.is_file():
         raise AnalysisError(f"{folder} holds no run to salvage: there is no {layout.JOURNAL}")

@@ -27,6 +27,7 @@ _DONE, _DOUBT = layout.OUTCOME_CODE["done"], layout.OUTCOME_CODE["doubt"]
 _READ = layout.EVENT_CODE["read"]
 _PULSES = frozenset(layout.EVENT_CODE[kind] for kind in layout.PULSE_KINDS)
 _LARGEST = 1 << 28
+_MOST_STORED = 1 << 31
 _PACKING = struct.error, zlib.error
 _ROW = struct.Struct("=" + "".join(column.typecode for column in layout.EVENT_COLUMNS))
 _ROW_TYPE = np.dtype([(column.name, column.typecode) for column in layout.EVENT_COLUMNS])
@@ -85,6 +86,7 @@ class Tables:
         specs: the oscilloscopes' waveforms that it may have.
         status, pulses, reads, last, first: one item a cell in (array, row, col) order: code of the verdict,
             counts, last measured conductance and the first one before any pulse (S, NaN if none).
+        pulses_before: of those, the pulses that an earlier target of the cell took, in the same order.
         arrays: ("map" | "twin" | "data", name) -> array.
         waveforms: scope -> records of its captures.
         doubts: cells announced to be touched, result unseen, and not read since.
@@ -106,8 +108,10 @@ class Tables:
         # One packed row an event: a tenth of the time of a list a column.
         self._rows = bytearray()
         self.status, self.pulses, self.reads = [0] * cells, [0] * cells, [0] * cells
+        self.pulses_before = [0] * cells
         self.last, self.first = [NAN] * cells, [NAN] * cells
         self._open: dict[int, Record] = {}
+        self._stored = 0
         self._strides = self.header.rows * self.header.cols, self.header.cols
         for spec in self.specs:
             self.waveforms[spec.scope] = []
@@ -210,6 +214,9 @@ class Tables:
         if where == "map" and values.size != len(self.status):
             raise ValueError(f"a map of {values.size} values")
         earlier = self.arrays.get((where, name))
+        self._stored += values.nbytes - (earlier.values.nbytes if earlier is not None else 0)
+        if self._stored > _MOST_STORED:
+            raise ValueError(f"arrays of more than {_MOST_STORED} bytes in all")
         if (where, name) == ("map", "conductance_target") and earlier is not None:
             self._retarget(earlier.values.ravel(), values.ravel())
         self.arrays[where, name] = StoredArray(values, as_text(record["units"]), as_text(record["title"]))
@@ -218,6 +225,7 @@ class Tables:
         """A verdict is on a target: a cell that is given another one is pending again."""
         for index in np.flatnonzero(np.isfinite(after) & (after != before)):
             self.status[index] = 0
+            self.pulses_before[index] = self.pulses[index]
 
     def _add(self, intent: Mapping[str, Any], result: Mapping[str, Any], duration: float, outcome: int) -> None:
         code = layout.EVENT_CODE[intent["op"]]

@@ -19,9 +19,11 @@ from typing import Self
 from analysis.errors import AnalysisError
 from analysis.records import layout
 from analysis.records.finalise import finalise
+from analysis.records.guard import check_folder
 from analysis.records.header import RunHeader, WaveformSpec
 from analysis.records.journal import Journal, is_begun, read_journal, sync_folder
 from analysis.records.live import LiveFile
+from analysis.records.masking import masked
 from analysis.records.recorder import Recorder
 from analysis.records.resume import ResumeState, state_of
 from analysis.records.tables import Tables
@@ -85,6 +87,7 @@ class RunWriter(Recorder):
         path = folder / layout.JOURNAL
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            check_folder(folder)
             if is_begun(path) or (folder / layout.FINAL).exists():
                 raise AnalysisError(f"{folder} already holds a run: resume it, or choose another folder")
             if header.station:
@@ -150,6 +153,7 @@ class RunWriter(Recorder):
             AnalysisError: no run there, it is complete, it is of the other world, another process writes it, or its
                 journal is damaged.
         """
+        check_folder(folder)
         path = folder / layout.JOURNAL
         if not path.is_file():
             raise AnalysisError(f"{folder} holds no run to resume: there is no {layout.JOURNAL}")
@@ -166,7 +170,9 @@ class RunWriter(Recorder):
                 raise AnalysisError(
                     f"{folder} holds a {tables.header.world} run: it can't go on with a {world} station"
                 )
-            tables.apply(journal.append("resume", now(), {"started": started, "command_line": command_line}, sync=True))
+            tables.apply(
+                journal.append("resume", now(), {"started": started, "command_line": masked(command_line)}, sync=True)
+            )
             return cls(
                 folder,
                 journal,
@@ -199,7 +205,7 @@ class RunWriter(Recorder):
         self._closed = True
         try:
             ended = self._wall() if self._wall else ""
-            fields = {"status": status, "reason": reason, "ended": ended}
+            fields = {"status": status, "reason": masked(reason), "ended": ended}
             self._journal.append("end", self._now(), fields, sync=True)
             self._live.close()
             finalise(self.folder, read_journal(self._journal.path), check_waveforms=False)

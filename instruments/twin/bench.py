@@ -19,17 +19,19 @@ from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
-import yaml
 
 from instruments.clock import VirtualClock
 from instruments.errors import BenchBusyError, ConfigError
-from instruments.quantity import to_si
-from instruments.twin.cell import CELL, CellArray, CellLaw, fresh
+from instruments.twin.cell import CellArray, Law, fresh
 from instruments.twin.fixture import Fixture, Wiring
+from instruments.twin.laws.parts import constants
 from instruments.twin.ledger import Ledger
+from instruments.twin.presets import STANDARD_LAW, form_of, load_law
 from instruments.twin.solver import Listener, Solver, SolverOptions
 
 FORMAT = 1
+_MOST_CELLS = 1 << 22
+"""A chip of that size takes some 600 MB."""
 _HEADER = np.dtype([("clock_ns", "i8"), ("draws", "i8")])
 
 
@@ -48,7 +50,7 @@ class Bench:
 
     def __init__(
         self,
-        law: CellLaw,
+        law: Law,
         shape: tuple[int, int, int],
         seed: int,
         preset: str,
@@ -74,8 +76,8 @@ class Bench:
         self.solver = Solver(self, circuit)
 
     @property
-    def law(self) -> CellLaw:
-        """Constants of the device."""
+    def law(self) -> Any:
+        """The device law: its constants and equations (a `laws.law.Law`)."""
         return self.chip.law
 
     def rng(self, stream: str) -> np.random.Generator:
@@ -120,9 +122,14 @@ class Bench:
             self._lock.close()
             self._lock = None
 
-    def _attach(self, law: CellLaw, shape: tuple[int, int, int]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    def _attach(self, law: Law, shape: tuple[int, int, int]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         def draw() -> npt.NDArray[Any]:
-            return fresh(law, shape, np.random.Generator(np.random.Philox(key=[self.seed, zlib.crc32(b"fresh")])))
+            cells = fresh(law, shape, np.random.Generator(np.random.Philox(key=[self.seed, zlib.crc32(b"fresh")])))
+            if cells.dtype != law.record or cells.shape != shape:
+                raise ConfigError(
+                    f"law {form_of(law)}: fresh() must give its own records in the shape asked for, {shape}"
+                )
+            return cells
 
         if self.folder is None:
             return draw(), np.zeros((), _HEADER)
@@ -137,14 +144,15 @@ class Bench:
             raise
 
     def _open_chip(
-        self, chip: Path, law: CellLaw, shape: tuple[int, int, int], draw: Any
+        self, chip: Path, law: Law, shape: tuple[int, int, int], draw: Any
     ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         identity = {
             "format": FORMAT,
             "seed": self.seed,
             "preset": self.preset,
             "shape": list(shape),
-            "law": law.__dict__,
+            "form": form_of(law),
+            "law": constants(law),
         }
         about = chip / "chip.json"
         if not about.exists():
@@ -155,18 +163,19 @@ class Bench:
             part.write_text(json.dumps(identity, indent=1))
             os.replace(part, about)
         try:
-            known = dict(json.loads(about.read_text()))
+            known = {"form": STANDARD_LAW, **json.loads(about.read_text())}
         except ValueError as error:
             raise ConfigError(f"{about}: is damaged; remove {chip} to draw the chip anew") from error
-        for name in ("format", "preset", "shape", "law"):
+        for name in ("format", "preset", "shape", "form", "law"):
             if known.get(name) != identity[name]:
+                what = "form of law" if name == "form" else name
                 raise ConfigError(
-                    f"{chip}: this chip was made with another {name} ({_difference(known.get(name), identity[name])}); "
+                    f"{chip}: this chip was made with another {what} ({_difference(known.get(name), identity[name])}); "
                     "use another bench directory or another chip seed"
                 )
         cells = np.load(chip / "cells.npy", mmap_mode="r+")
         header = np.load(chip / "header.npy", mmap_mode="r+")
-        if cells.dtype != CELL or cells.shape != shape:
+        if cells.dtype != law.record or cells.shape != shape:
             raise ConfigError(f"{chip / 'cells.npy'}: not a chip of this version; remove {chip} to draw it anew")
         self._files = (cells, header)
         # Plain arrays over the same memory: indexing a memmap makes a memmap each time.
@@ -196,6 +205,8 @@ def open_bench(section: Mapping[str, Any], *, base: Path, params: Mapping[str, s
     preset = str(params.get("preset") or section.get("preset") or "cmo-hfox")
     law = load_law(preset, base)
     shape = tuple(_count(section, key, default) for key, default in (("arrays", 1), ("rows", 32), ("cols", 32)))
+    if shape[0] * shape[1] * shape[2] > _MOST_CELLS:
+        raise ConfigError(f"bench: {shape[0]} arrays of {shape[1]}x{shape[2]} are more than {_MOST_CELLS} cells")
     seed_text = params.get("seed") or str(section.get("seed", "1"))
     if not _whole(seed_text) or int(seed_text) >= 2**63:
         raise ConfigError(f"bench: seed {seed_text!r} must be a whole number 0..2**63-1")
@@ -206,39 +217,6 @@ def open_bench(section: Mapping[str, Any], *, base: Path, params: Mapping[str, s
         _discard(folder, int(seed_text))
     wiring = Wiring.from_mapping(section.get("wiring"))
     return Bench(law, (shape[0], shape[1], shape[2]), int(seed_text), preset, wiring, folder, section)
-
-
-def load_law(preset: str, base: Path) -> CellLaw:
-    """The device constants of a preset, by name (packaged) or by path to a YAML file.
-
-    Raises:
-        ConfigError: there is no such preset, or a constant is unknown or out of range.
-    """
-    import sim_configs
-
-    path = next((p for p in (Path(preset), base / preset) if p.suffix in (".yaml", ".yml") and p.is_file()), None)
-    if path is None:
-        path = sim_configs.path(f"presets/{preset}.yaml")
-    if not path.is_file():
-        raise ConfigError(f"device preset {preset!r} not found; packaged presets: {', '.join(sim_configs.presets())}")
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-        cell = data.get("cell") if isinstance(data, dict) else None
-        if not isinstance(cell, dict):
-            raise ValueError("a device preset has a `cell:` mapping")
-        return CellLaw.from_mapping({str(k): _constant(str(k), v) for k, v in cell.items()})
-    except (OSError, ValueError, ConfigError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: {' '.join(str(error).split())}") from error
-
-
-_UNITS = {"k_g": "S/V", "jump_sigma": "S", "v0": "V", "c2c": "V", "read_sigma": "S", "read_window": "s"}
-
-
-def _constant(name: str, value: object) -> object:
-    if isinstance(value, str):
-        unit = _UNITS.get(name) or {"v": "V", "g": "S", "relax": "S", "rtn": "s"}.get(name.split("_")[0], "S")
-        return to_si(value, unit, what=name)
-    return value
 
 
 def _whole(text: str) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from instruments.errors import ConfigError
+from instruments.twin.column import ColumnWires
 
 if TYPE_CHECKING:
     from instruments.twin.bench import Bench
@@ -118,6 +119,7 @@ class Fixture:
 
     def __post_init__(self) -> None:
         self._stressed_ns = self.bench.clock.now_ns
+        self.column = ColumnWires(self.bench)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -147,6 +149,12 @@ class Fixture:
         self._stress()
         self.mode = mode
         self.selected = (array, row, col) if min(array, row, col) >= 0 else None
+        self.column.connect(None)
+
+    def connect_column(self, array: int, col: int) -> None:
+        """The board's switches in programming mode: one bit line with the board's own row drivers, no cell."""
+        self.connect("program", -1, -1, -1)
+        self.column.connect((array, col))
 
     def computed(self, trace: "RunTrace") -> None:
         """The board's firmware ended a run."""
@@ -205,12 +213,12 @@ class Fixture:
         """A run of the SPGU: every enabled channel's pulse, `count` times; count*period seconds pass."""
         clock = self.bench.clock
         self._stress()
-        if self._conducting_cell(pulsing=tuple(shapes)) is None:
+        if not self._reached(tuple(shapes)):
             clock.sleep(count * period)
             return
         for _ in range(count):
             clock.sleep(period)
-            if self._conducting_cell(pulsing=tuple(shapes)) is None:
+            if not self._reached(tuple(shapes)):
                 continue
             levels = {}
             width = 0.0
@@ -223,7 +231,9 @@ class Fixture:
                     width = max(width, shape.width) if shape.peak != shape.base else width
                 else:
                     levels[line] = self._level(line)
-            if width > 0:
+            if width > 0 and self.column.place is not None:
+                self.column.pulse(levels["bit_line"], width)
+            elif width > 0:
                 self._apply(levels["bit_line"] - levels["source_line"], width)
         self._stressed_ns = clock.now_ns
 
@@ -234,15 +244,16 @@ class Fixture:
         """
         now = self.bench.clock.now_ns
         seconds, self._stressed_ns = (now - self._stressed_ns) * 1e-9, now
+        if seconds > 0 and self.column.place is not None:
+            self.column.stress(self._level("bit_line"), seconds)
         if seconds <= 0 or self._conducting_cell() is None:
             return
         across = self._level("bit_line") - self._level("source_line")
         if self._moving(across):
             self._apply(across, seconds)
 
-    @staticmethod
-    def _moving(across: float) -> bool:
-        return abs(across) > 0.45  # far below any V_s or V_r - 10 v0: nothing can move
+    def _moving(self, across: float) -> bool:
+        return bool(abs(across) > self.bench.law.v_quiet)
 
     def _apply(self, across: float, width: float) -> None:
         bench = self.bench
@@ -258,9 +269,8 @@ class Fixture:
         energy = bench.chip.reset_pulse(where, -across, gate, width, now, bench.rng("reset"))
         bench.ledger.drive(now * 1e-9, "reset", self.selected, across, gate, width, float(energy[0]))
         half = -across * HALF_SELECT
-        if half > bench.law.v_r - 4 * bench.law.v_r_spread - 9 * bench.law.v0:  # else no cell could move visibly
-            others = [c for c in range(self.cols) if c != col]
-            bench.chip.reset_pulse((array, row, others), half, gate, width, now, bench.rng("half"))
+        others = (array, row, [c for c in range(self.cols) if c != col])
+        bench.ledger.half(bench.chip.inhibited_pulse(others, half, gate, width, now, lambda: bench.rng("half")))
 
     def _limited_gate(self, gate: float) -> float:
         """The SET ceiling is the lower of the gate's and that of an SMU's current compliance on the bit line."""
@@ -269,16 +279,22 @@ class Fixture:
         source = self._sources.get(self.wiring.bit_line.smu)
         if source is None or source.volts <= 0 or source.compliance == float("inf"):
             return gate
-        law = self.bench.law
-        return min(gate, law.v_t + source.compliance / source.volts / law.k_g)
+        return float(self.bench.law.gate_within(gate, source.volts, source.compliance))
 
     def _sensed(self, cell: tuple[int, int, int], gate: float, integration: float) -> float:
         chip, now = self.bench.chip, self.bench.clock.now_ns
         array, row, col = cell
         if gate <= float(chip.cells["v_t"][cell]):
-            return self.bench.law.g_leak
+            return float(self.bench.law.g_leak)
         where = (slice(array, array + 1), row, col)
         return float(chip.sense(where, now, max(integration, 1e-6), self.bench.rng("sense"))[0])
+
+    def _reached(self, pulsing: tuple[int, ...]) -> bool:
+        """Whether a pulse would reach cells: the selected one, or those of a column that waits for it."""
+        if not self.column.waits():
+            return self._conducting_cell(pulsing) is not None
+        terminal = self.wiring.bit_line
+        return self._route("bit_line") == "pgu" and (terminal.pgu in pulsing or terminal.pgu in self._sources)
 
     def _conducting_cell(self, pulsing: tuple[int, ...] = ()) -> tuple[int, int, int] | None:
         """The selected cell if both of its ends are driven."""

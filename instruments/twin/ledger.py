@@ -25,7 +25,7 @@ class Ledger:
     """An append-only list of drives with running totals and extremes.
 
     Attributes:
-        energy: total by kind, J.
+        energy: total by kind, J; "half": in the half-selected cells beside RESET pulses.
         highest: the largest |V| across a cell by kind, V: what a test of limits looks at.
     """
 
@@ -40,6 +40,10 @@ class Ledger:
         self._rows.append((time, kind, *cell, volts, gate, width, energy))
         self.energy[kind] = self.energy.get(kind, 0.0) + energy
         self.highest[kind] = max(self.highest.get(kind, 0.0), abs(volts))
+
+    def half(self, energy: float) -> None:
+        """Add what the half-selected cells of one pulse took together, J, to the totals: they have no rows."""
+        self.energy["half"] = self.energy.get("half", 0.0) + energy
 
     def __len__(self) -> int:
         return len(self._rows)

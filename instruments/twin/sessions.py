@@ -220,6 +220,8 @@ class TwinSession(MessageBasedSession):
         stops = self._termchar_on or self._end_in == SerialTermination.termination_char
         self._stop = bytes([self._termchar]) if stops else None
         self._mask = 1 << (self._bits - 1) if self._end_in == SerialTermination.last_bit else 0
+        if self._asrl and self.twin.rate is not None:
+            self.twin.rate.host = int(value(attr.asrl_baud_rate))
 
     def write(self, data: bytes) -> tuple[int, StatusCode]:
         """Write one block of bytes, with END where the session sends it."""

@@ -79,6 +79,8 @@ class SolverOptions:
         units = {"op_amp_offset": "V", "multiplier_offset": "V", "wire_resistance": "ohm", "white": "S"}
         known = {f.name for f in fields(cls)}
         values: dict[str, Any] = {}
+        if not isinstance(data or {}, Mapping):
+            raise ConfigError(f"bench circuit: must be a mapping, not {data!r:.80}")
         for name, text in (data or {}).items():
             if name not in known:
                 raise ConfigError(f"bench circuit: unknown setting {name!r}; known: {', '.join(sorted(known))}")
@@ -199,9 +201,9 @@ class Solver:
             read_noise=ReadNoise(
                 white_absolute=o.white,
                 # What a second's window holds of the cells' 1/f noise: the read model at its own time scale.
-                slow_absolute=1.7 * chip.law.read_sigma,
-                telegraph_fraction=1.0 if chip.law.rtn_share else 0.0,
-                telegraph_rate=1 / np.sqrt(chip.law.rtn_tau_min * chip.law.rtn_tau_max),
+                slow_absolute=1.7 * chip.law.noise.read_sigma,
+                telegraph_fraction=1.0 if chip.law.noise.rtn_share else 0.0,
+                telegraph_rate=1 / np.sqrt(chip.law.noise.rtn_tau_min * chip.law.noise.rtn_tau_max),
             ),
         )  # fmt: skip
         if o.wire_resistance:

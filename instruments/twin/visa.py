@@ -42,6 +42,7 @@ from instruments.twin.benchfile import (
     load,
     load_panel,
     parse_specification,
+    stock_device,
 )
 from instruments.twin.sessions import ResourceLock, TwinSession
 from instruments.twin.wire import Faults, Timing, TwinDevice
@@ -168,7 +169,7 @@ class TwinVisaLibrary(SimVisaLibrary):
         for name, resource in loader.data.get("resources", {}).items():
             section = device_section(loader, resource)
             canonical = rname.to_canonical_name(name)
-            stock = parser.get_device(resource["device"], section, loader, resource)
+            stock = stock_device(loader, resource, section)
             self.devices.add_device(canonical, stock)
             handler = section.get("handler")
             panel = load_panel(handler, self.bench, section.get("options", {})) if handler else None

@@ -18,6 +18,7 @@ from pyvisa_sim.devices import Device
 
 from instruments.clock import VirtualClock
 from instruments.errors import ConfigError, InstrumentError
+from instruments.twin.line_rate import LineRate
 from instruments.twin.panels import Panel
 
 RQS = 0x40
@@ -64,8 +65,10 @@ class Timing:
             ConfigError: unknown key, or a value that is not a non-negative time.
         """
         found = {"message": 0.0, "byte": 0.0}
+        if not isinstance(section, Mapping):
+            raise ConfigError(f"timing: {section!r:.80} must be a mapping such as {{message: 5 ms}}")
         for key, text in section.items():
-            match = _QUANTITY.fullmatch(text)
+            match = _QUANTITY.fullmatch(str(text))
             if key not in found or match is None:
                 raise ConfigError(f"timing: {key}: {text!r}; give `message` and `byte` such as '5 ms'")
             found[key] = float(match[1]) * _UNITS_NS[match[2]]
@@ -109,6 +112,7 @@ class TwinDevice:
         self.panel = panel
         self.clock = clock
         self.faults: Faults | None = None
+        self.rate: LineRate | None = getattr(panel, "rate", None)
         self._stock = stock
         self._timing = timing
         self._query_eom = stock._query_eom
@@ -135,6 +139,8 @@ class TwinDevice:
         if not data:
             return
         self._spend(1, len(data))
+        if self.rate is not None and not self.rate.heard():
+            return
         eom, buffer = self._query_eom, self._incoming
         fresh = max(0, len(buffer) - len(eom) + 1)
         buffer += data
@@ -178,6 +184,8 @@ class TwinDevice:
             self._replies.popleft()
         self._read = 0 if last else until
         self._spend(start == 0, until - start)
+        if self.rate is not None and not self._replies:
+            self.rate.replied()
         return head[start:until], last
 
     def serial_poll(self) -> int:
@@ -227,7 +235,11 @@ class TwinDevice:
         return MAV if self._replies else 0
 
     def _spend(self, messages: int, size: int) -> None:
-        cost = round(messages * self._timing.message_ns + size * self._timing.byte_ns)
+        timing = self._timing
+        if self.rate is None:
+            cost = round(messages * timing.message_ns + size * timing.byte_ns)
+        else:
+            cost = round(self.rate.cost(timing.message_ns, timing.byte_ns, messages, size))
         if cost:
             self.clock.advance_ns(cost)
 

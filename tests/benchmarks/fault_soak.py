@@ -27,7 +27,8 @@ from analysis.records.journal import is_being_written
 from instruments.clock import stopwatch
 from instruments.errors import StationError
 from instruments.twin.fault_profile import profiles
-from workflows.procedures.jobs import ProgramJob
+from workflows.procedures.job import Job
+from workflows.procedures.program_job import PROCEDURE as PROGRAM
 
 WARM_UP = 30
 """Runs after which the process should need no more of anything."""
@@ -92,7 +93,7 @@ def soak(folder: Path, runs: int, interval: float, warm_up: int = WARM_UP) -> It
                 break
             ended["stopped"] += 1
             with contextlib.suppress(StationError):
-                again = ProgramJob.prepare(replace(job.options, resume=str(job.folder)))
+                again = Job.prepare(PROGRAM, replace(job.options, resume=str(job.folder)))
                 job = replace(again, options=replace(again.options, run_id=job.options.run_id))
         ended["completed" if one.status == "completed" else "given up"] += 1
         if n + 1 == min(warm_up, runs):

@@ -50,9 +50,12 @@ from instruments.twin.ledger import Ledger
 from instruments.twin.visa import TwinVisaLibrary
 from workflows import cli
 from workflows.locking import StationLocks, Waiting
-from workflows.procedures import circle_job, jobs, session
-from workflows.procedures.circle_job import CircleJob, CircleOptions
-from workflows.procedures.jobs import ProgramJob, ProgramOptions
+from workflows.procedures import circle_job, program_job, session
+from workflows.procedures.circle_options import CircleOptions
+from workflows.procedures.controls import Controls
+from workflows.procedures.job import Job
+from workflows.procedures.program_job import PROCEDURE as PROGRAM
+from workflows.procedures.program_job import ProgramOptions
 
 Record = dict[str, Any]
 Cell = tuple[int, int, int]
@@ -533,7 +536,7 @@ class Programming:
         )  # fmt: skip
         if trial.has_run():
             options = ProgramOptions(resume="run", runs=str(place / "runs"))
-        return lambda: ProgramJob.prepare(options).run(locks=StationLocks(place / "locks"), waiting=_nobody)
+        return lambda: Job.prepare(PROGRAM, options).run(Controls(locks=StationLocks(place / "locks"), waiting=_nobody))
 
     def command(self, trial: Trial) -> list[str]:
         """The same from the command line."""
@@ -576,7 +579,7 @@ class Circle:
 
         def work() -> None:
             Journal.append = appending  # type: ignore[method-assign]
-            CircleJob.prepare(options).run()
+            Job.prepare(circle_job.PROCEDURE, options).run()
 
         (place / "runs").mkdir(parents=True)
         ended = run_child(work, witness, None, place / "said.txt")
@@ -595,7 +598,9 @@ class Circle:
         options = CircleOptions(
             resume="run", runs=str(place / "runs"), cache=self.options.cache, bench=str(place / "bench")
         )
-        return lambda: CircleJob.prepare(options).run(locks=StationLocks(place / "locks"), waiting=_nobody)
+        return lambda: Job.prepare(circle_job.PROCEDURE, options).run(
+            Controls(locks=StationLocks(place / "locks"), waiting=_nobody)
+        )
 
     def command(self, trial: Trial) -> list[str]:
         """The same from the command line."""
@@ -781,7 +786,7 @@ def _be_quick() -> None:
     importlib.import_module("workflows.running")  # late imports of the command line, once for all children
     known = session.provenance()
     session.provenance = lambda: known
-    jobs.figures.draw = lambda run, folder: []  # type: ignore[assignment]
+    program_job.figures.draw = lambda run, folder: []  # type: ignore[assignment]
     circle_job.report_circle = lambda run, folder: folder  # type: ignore[assignment]
     cli._report = lambda folder, wall: None
 

@@ -227,7 +227,9 @@ def synthetic(folder: Path) -> None:
 
 def twin_runs(folder: Path, runs: int = 48) -> list[PastRun]:
     """Programming runs of small patterns on twins, each on a chip of its own."""
-    from workflows.procedures.jobs import ProgramJob, ProgramOptions
+    from workflows.procedures.job import Job
+    from workflows.procedures.program_job import PROCEDURE as PROGRAM
+    from workflows.procedures.program_job import ProgramOptions
 
     rng = np.random.default_rng(2)
     begin = time.perf_counter()
@@ -240,7 +242,7 @@ def twin_runs(folder: Path, runs: int = 48) -> list[PastRun]:
         options = ProgramOptions(
             pattern=str(pattern), runs=str(folder / "runs"), run_id=f"run{number}", chip=str(100 + number), fresh=True
         )
-        ProgramJob.prepare(options).run()
+        Job.prepare(PROGRAM, options).run()
     print(f"{runs} programming runs on twins in {time.perf_counter() - begin:.0f} s")
     return past_runs(folder / "runs")
 

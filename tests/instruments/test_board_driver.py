@@ -50,9 +50,9 @@ def forbid(name: str, volts: float) -> None:
 def test_identity_tells_the_dialect() -> None:
     bench = Bench()
     identity = bench.board.identity()
-    assert (identity.vendor, identity.serial, identity.dialect) == ("ohmflow-twin", "TWIN-0001", "1.1")
+    assert (identity.vendor, identity.serial, identity.dialect) == ("ohmflow-twin", "TWIN-0001", "1.2")
     assert "TABLE" in identity.capabilities
-    assert bench.board.identify().startswith("ohmflow-twin,HDPM-X,TWIN-0001,1.1,")
+    assert bench.board.identify().startswith("ohmflow-twin,HDPM-X,TWIN-0001,1.2,")
     assert bench.board.geometry() == (3, 32, 32)
 
 

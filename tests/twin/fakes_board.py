@@ -5,13 +5,40 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 from pyvisa.constants import StatusCode
 from pyvisa.errors import VisaIOError
 
 from instruments import board_frames as frames
 from instruments.clock import VirtualClock
+from instruments.twin.column import FULL_SCALE, Armed, Sensed
 from instruments.twin.dac import RunTrace
 from instruments.twin.panels.board import BoardPanel
+
+
+@dataclass
+class FakeColumn:
+    """A column without cells: every row conducts alike."""
+
+    rows: int = 32
+    place: tuple[int, int] | None = None
+    armed: Armed | None = None
+    pulses: int = 0
+
+    resets: list[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float, float]] = field(default_factory=list)
+
+    def arm(self, gates: npt.NDArray[np.float64], levels: npt.NDArray[np.float64]) -> None:
+        self.armed, self.pulses = Armed(gates, levels, 0), 0
+
+    def reset(
+        self, gates: npt.NDArray[np.float64], levels: npt.NDArray[np.float64], inhibit: float, width: float
+    ) -> None:
+        self.armed = None
+        self.resets.append((gates, levels, inhibit, width))
+
+    def sense(self, volts: float, gate: float, samples: int, rows: npt.NDArray[np.bool_]) -> Sensed:
+        self.armed = None
+        return Sensed(volts, (volts * np.linspace(0, 310e-6, self.rows)[rows]).clip(max=FULL_SCALE))
 
 
 @dataclass
@@ -23,9 +50,15 @@ class FakeFixture:
     cols: int = 32
     connections: list[tuple[str, int, int, int]] = field(default_factory=list)
     traces: list[RunTrace] = field(default_factory=list)
+    column: FakeColumn = field(default_factory=FakeColumn)
 
     def connect(self, mode: str, array: int, row: int, col: int) -> None:
         self.connections.append((mode, array, row, col))
+        self.column.place = self.column.armed = None
+
+    def connect_column(self, array: int, col: int) -> None:
+        self.connect("program", -1, -1, -1)
+        self.column.place = (array, col)
 
     def computed(self, trace: RunTrace) -> None:
         self.traces.append(trace)

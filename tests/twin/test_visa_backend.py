@@ -45,7 +45,7 @@ SERIAL = "ASRL1::INSTR"
 FILE = f"""
 spec: "1.1"
 devices:
-  probe: &probe
+  probe:
     eom:
       GPIB INSTR: {{q: "\\r\\n", r: "\\n"}}
       TCPIP INSTR: {{q: "\\n", r: "\\n"}}

@@ -14,7 +14,10 @@ from analysis.circle_cost import circle_cost
 from analysis.records import RunFile, open_run, read_journal
 from analysis.records.tables import unpack
 from workflows.errors import RequestError
-from workflows.procedures.circle_job import CircleJob, CircleOptions
+from workflows.procedures.circle_job import PROCEDURE as CIRCLE
+from workflows.procedures.circle_options import CircleOptions
+from workflows.procedures.controls import Controls
+from workflows.procedures.job import Job
 
 SMALL = CircleOptions(
     samples=120, uncalibrated=60, calibration_runs=10, calibration_rounds=2, recipe="quick", compensation=60,
@@ -28,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     options = replace(
         SMALL, runs=str(root / "runs"), cache=str(root / "cache"), run_id="first", bench=str(root / "bench")
     )
-    return CircleJob.prepare(options).run()
+    return Job.prepare(CIRCLE, options).run()
 
 
 @pytest.fixture
@@ -125,11 +128,11 @@ def test_a_killed_run_goes_on(at: int, folder: Path, tmp_path: Path) -> None:
             return False
 
         try:
-            CircleJob.prepare(options).run(stop=stop)
+            Job.prepare(CIRCLE, options).run(Controls(stop=stop))
         finally:
             os._exit(0)
     _, status = os.waitpid(child, 0)
-    job = CircleJob.prepare(CircleOptions(resume="killed", runs=str(tmp_path), cache=options.cache))
+    job = Job.prepare(CIRCLE, CircleOptions(resume="killed", runs=str(tmp_path), cache=options.cache))
     if os.WIFSIGNALED(status):
         job.run()
     with open_run(tmp_path / "killed") as run:
@@ -165,5 +168,5 @@ def test_what_makes_no_sense_is_refused_before_anything_is_driven(
     change: dict[str, object], said: str, tmp_path: Path
 ) -> None:
     with pytest.raises(RequestError, match=said):
-        CircleJob.prepare(replace(SMALL, runs=str(tmp_path), **change))  # type: ignore[arg-type]  # that is the point
+        Job.prepare(CIRCLE, replace(SMALL, runs=str(tmp_path), **change))  # type: ignore[arg-type]  # that is the point
     assert not list(tmp_path.iterdir())

@@ -141,7 +141,7 @@ BAD = {
     "unknown library": (prepare_wrong_library, r"simulated bench 'absent\.yaml' not found"),
     "empty limits": (prepare_limits, r"limits: bit_line is empty"),
     "contradicting limits": (prepare_limits_apart, r"limits contradict each other: compute .* not lie within bit_line"),
-    "limits too tight": (prepare_tight, r"strongest RESET pulse of incremental-reversal: 2 V is outside "),
+    "limits too tight": (prepare_tight, r"strongest RESET pulse of model-based: 2\.2 V is outside "),
     "window in volts": (["--window", "1 V"], r"--window: '1 V' is not a quantity in S; write for example '20 uS'"),
     "window without number": (["--window", "uS"], r"--window: 'uS' is not a quantity in S"),
     "window of nothing": (["--window", "0 uS"], r"window of \+-0 uS makes no sense"),
@@ -149,17 +149,17 @@ BAD = {
     "verify": (["--verify", "1.5"], r"verify share 1\.5 must lie within 0\.\.1"),
     "budget": (["--budget", "0"], r"budget of 0 pulses must lie within"),
     "settle rows": (["--settle-rows", "-1"], r"settle_rows -1 must lie within"),
-    "algorithm": (["--algorithm", "magic"], r"algorithm 'magic' is unknown; known: incremental-reversal"),
+    "algorithm": (["--algorithm", "magic"], r"algorithm 'magic' is unknown; known: model-based, incremental-reversal"),
     "array": (["--array", "3"], r"array 3 does not exist; station rram-twin has arrays 0\.\.2"),
     "negative array": (["--array", "-1"], r"array -1 does not exist"),
     "adc": (["--adc", "slow"], r"adc 'slow' is unknown; allowed: plc, high-speed"),
-    "run id": (["--run-id", "../elsewhere"], r"run id '\.\./elsewhere' may hold letters, digits, - and _ only"),
+    "run id": (["--run-id", "../elsewhere"], r"run id '\.\./elsewhere' may hold up to 100 letters, digits"),
     "seed": (["--chip", "lot-7"], r"seed 'lot-7' must be a whole number"),
     "preset": (["--preset", "unobtainium"], r"device preset 'unobtainium' not found; packaged presets: cmo-hfox"),
     "resume of nothing": (["--resume", "absent"], r"run 'absent' not found, neither as a folder nor under runs"),
     "runs is a file": (prepare_runs_is_a_file, r"can't make the run's folder runs"),
     "bench of a real station": (["--station", "station-lab.yaml", "--bench", "b"], r"rram-lab is real: a bench"),
-    "chip of a real station": (["--station", "station-lab.yaml", "--chip", "1"], r"rram-lab is real: a bench"),
+    "chip of a real station": (["--station", "station-lab.yaml", "--chip", "1"], r"rram-lab is real: preset"),
 }  # fmt: skip
 
 
@@ -196,7 +196,7 @@ def test_help_is_quick_and_programming_does_without_torch() -> None:
     """What is slow to import is imported by those who need it."""
     script = (
         "import sys, workflows.cli, workflows.console; first = set(sys.modules);"
-        "import workflows.running, workflows.tables, workflows.procedures.jobs;"
+        "import workflows.running, workflows.tables, workflows.procedures.program_job;"
         "print(first & {'numpy', 'pyvisa', 'prefect', 'torch'}, set(sys.modules) & {'prefect', 'torch'})"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
@@ -233,7 +233,7 @@ def test_a_run_a_summary_and_what_can_not_be_done_with_it(ohmflow: Ohmflow, tmp_
 
     before = (tmp_path / "runs" / "first" / "journal.jsonl").read_bytes()
     for more, sentence in (
-        (("--run-id", "first"), "run runs/first exists; resume it with --resume runs/first, or choose another name"),
+        (("--run-id", "first"), "run runs/first exists; go on with it by --resume runs/first, or choose another name"),
     ):
         code, _, err = ohmflow("program", "--direct", "--pattern", "cells.csv", *more)
         assert (code, err) == (2, f"error: {sentence}\n")

@@ -1,6 +1,7 @@
 """One seed, one outcome; and one chip, whoever looks at it."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from program_jobs import STUCK_OFF, command, finish, pattern, programmed, row
@@ -8,15 +9,17 @@ from program_jobs import STUCK_OFF, command, finish, pattern, programmed, row
 from analysis.records import open_run, same_data
 from instruments.station import Station
 from instruments.station_file import StationFile
-from workflows.procedures.jobs import ProgramJob, ProgramOptions
+from workflows.procedures.job import Job
+from workflows.procedures.program_job import PROCEDURE as PROGRAM
+from workflows.procedures.program_job import ProgramOptions
 
 WANTED = {**row(1, 0, 2), **row(8, 3, 4)}
 
 
-def job(folder: Path, name: str, **options: str | int) -> ProgramJob:
+def job(folder: Path, name: str, **options: str | int) -> Job[Any, Any]:
     np.save(folder / "pattern.npy", pattern(WANTED))
     given = {"pattern": str(folder / "pattern.npy"), "settle_rows": 2, "chip": "1", **options}
-    return ProgramJob.prepare(ProgramOptions(run_id=name, **given))  # type: ignore[arg-type]
+    return Job.prepare(PROGRAM, ProgramOptions(run_id=name, **given))  # type: ignore[arg-type]
 
 
 def test_the_same_seed_on_a_fresh_bench_gives_the_same_file(tmp_path: Path) -> None:

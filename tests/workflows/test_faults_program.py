@@ -14,7 +14,9 @@ from twin.fault_runs import Ended, check, prepare, run, small_pattern
 import sim_configs
 from analysis.records import layout, open_run, read_journal
 from instruments.twin.fault_profile import profiles
-from workflows.procedures.jobs import ProgramJob, ProgramOptions
+from workflows.procedures.job import Job
+from workflows.procedures.program_job import PROCEDURE as PROGRAM
+from workflows.procedures.program_job import ProgramOptions
 
 IN_PROCESS = [name for name in profiles() if name != "disk-full"]
 """Of the whole process: it has one of its own below."""
@@ -167,7 +169,7 @@ def test_what_was_stopped_is_resumed_to_the_end(tmp_path: Path, name: str) -> No
     stopped = run(job, profile(tmp_path, rules[name]), 1, **bench)
     check(stopped, connected=name != "wrong-mode")
     assert stopped.status == "failed"
-    again = ProgramJob.prepare(replace(job.options, resume=str(stopped.folder), bench=bench["dir"]))
+    again = Job.prepare(PROGRAM, replace(job.options, resume=str(stopped.folder), bench=bench["dir"]))
     ended = run(again, None, 1, **bench)
     check(ended)
     assert ended.status == "completed"
@@ -217,7 +219,7 @@ def test_a_full_disk_stops_safe_and_the_run_resumes_when_there_is_room(tmp_path:
     assert before.torn == 0
     assert any(record["kind"] == "result" for record in before.records)
     runs, bench = str(tmp_path / "runs"), str(tmp_path / "bench")
-    ended = run(ProgramJob.prepare(ProgramOptions(resume=str(folder), runs=runs, bench=bench)), None, dir=bench)
+    ended = run(Job.prepare(PROGRAM, ProgramOptions(resume=str(folder), runs=runs, bench=bench)), None, dir=bench)
     check(ended)
     assert ended.status == "completed"
     after = read_journal(folder / "journal.jsonl").records

@@ -79,7 +79,7 @@ def check_stopped(ended: Ended, folder: Path, wires: Path) -> None:
     assert "Traceback" not in ended.err
     assert "stopping after this pulse" in ended.err
     assert ended.err.splitlines()[-1] == (
-        f"interrupted: outputs are at 0 V and open; go on with: ohmflow program --resume {folder}"
+        f"interrupted: outputs are at 0 V and open; go on with: ohmflow resume {folder}"
     )
     left = json.loads(wires.read_text())
     assert left["mode"] == "safe"

@@ -1,12 +1,8 @@
 """The service: what a schedule file may say, and one life of a service with runs by hand, cancelled and stopped."""
 
-import contextlib
-import json
+import importlib
 import os
 import signal
-import subprocess
-import sys
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,15 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 from program_jobs import pattern, row
+from served import Service
 
 import sim_configs
 from analysis.records import open_run
 from instruments.errors import ConfigError
 from workflows.flows import environment
 from workflows.flows.schedule import MOST_DEPLOYMENTS, OFFERS, load_schedule
-from workflows.flows.server import LocalServer
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -50,7 +44,7 @@ def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Read:
 
     def reading(text: str) -> Any:
         (tmp_path / "s.yaml").write_text(text)
-        return load_schedule(tmp_path / "s.yaml")
+        return load_schedule(tmp_path / "s.yaml").deployments
 
     return reading
 
@@ -58,24 +52,28 @@ def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Read:
 def test_without_a_file_every_flow_is_there_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OHMFLOW_HOME", str(tmp_path / "home"))
-    found = {one.label: one for one in load_schedule(None)}
-    assert set(found) == {"program-array/by hand", "circle/by hand", "station-check/by hand"}
+    found = {one.label: one for one in load_schedule(None).deployments}
+    assert set(found) == {*(f"{name}/by hand" for name in OFFERS)}
     assert not any(one.cron for one in found.values())
     # A twin keeps its chip between runs, and runs are kept where the service was started.
     bench, runs = tmp_path / "home" / "benches" / "rram-twin", tmp_path / "runs"
-    assert found["program-array/by hand"].parameters == {"bench": str(bench), "runs": str(runs)}
+    assert found["program/by hand"].parameters == {"bench": str(bench), "runs": str(runs)}
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_packaged_example_is_a_schedule() -> None:
-    found = load_schedule(Path("schedule-example.yaml"))
+    found = load_schedule(Path("schedule-example.yaml")).deployments
     assert sim_configs.path("schedule-example.yaml").is_file()
-    assert [one.label for one in found[:3]] == ["station-check/morning", "program-array/nightly", "circle/small"]
+    assert [one.label for one in found if one.name != "by hand"] == [
+        "station-check/morning", "program/nightly", "health/nightly", "retention/nightly", "iv/weekly", "circle/small",
+        "analysis/morning",
+    ]  # fmt: skip
     nightly = found[1]
     assert (nightly.cron, nightly.timezone, nightly.concurrency) == ("0 2 * * *", "Europe/Berlin", 1)
     assert nightly.parameters["window"] == 1e-6
-    assert nightly.tags == ("retention",)
-    assert found[2].cron == ""
+    assert nightly.tags == ("reference",)
+    assert found[3].parameters["end"] == 1e4
+    assert found[5].cron == ""
 
 
 def test_parameters_are_in_si_and_of_the_flows_types(read: Read) -> None:
@@ -95,7 +93,7 @@ WRONG = {
     "deployments: [&a {flow: program}, *a]": "aliases",
     "jobs: []": "top: unknown key 'jobs'; allowed: deployments",
     "deployments: [x]": "deployments, entry 1: must be a mapping",
-    "deployments: [{name: a}]": "entry 1: flow None is unknown; known: program, circle, station-check",
+    "deployments: [{name: a}]": "entry 1: flow None is unknown; known: program, circle, ",
     "deployments: [{flow: [program], name: a}]": "is unknown; known: program",
     "deployments: [{flow: program}]": "entry 1: name None must be",
     "deployments: [{flow: program, name: ../a}]": "entry 1: name '../a' must be",
@@ -127,6 +125,14 @@ WRONG = {
     f"deployments: [{{{GOOD}, parameters: {{pattern: none.npy}}}}]": "none.npy",
     "deployments: [{flow: station-check, name: a, parameters: {station: none.yaml}}]": "none.yaml",
     "deployments: [{flow: circle, name: a, parameters: {recipe: none}}]": "parameters: ",
+    "deployments: [{flow: analysis, name: a, parameters: {days: 0}}]": "days must be more than 0, at most 36500, not 0",
+    "deployments: [{flow: control-run, name: a, parameters: {order: dance}}]": "order 'dance' is unknown",
+    f"deployments: [{{{GOOD}}}]\nnotify: mail": "notify: must be a mapping",
+    f"deployments: [{{{GOOD}}}]\nnotify: {{to: me}}": "notify: unknown key 'to'; allowed: urls_from, on",
+    f"deployments: [{{{GOOD}}}]\nnotify: {{on: [failed]}}": "notify: urls_from must be the name of an environment",
+    f"deployments: [{{{GOOD}}}]\nnotify: {{urls_from: 'mailto://a:b@c', on: [failed]}}": "themselves are secrets",
+    f"deployments: [{{{GOOD}}}]\nnotify: {{urls_from: URLS, on: [lunch]}}": "notify: on ['lunch'] must be a list",
+    f"deployments: [{{{GOOD}}}]\nnotify: {{urls_from: URLS}}": "notify: on None must be a list of some of",
 }  # fmt: skip
 
 
@@ -135,7 +141,7 @@ def test_what_is_wrong_is_told_with_file_and_place(read: Read, tmp_path: Path, t
     with pytest.raises(ConfigError) as told:
         read(text)
     message = str(told.value)
-    assert message.startswith(f"schedule file {tmp_path / 's.yaml'}: ")
+    assert message.startswith(f"schedule file {tmp_path / 's.yaml'}")
     assert WRONG[text] in message
     assert len(message) < 1000
     assert {path.name for path in tmp_path.iterdir()} == {"s.yaml"}
@@ -150,103 +156,24 @@ def test_too_many_deployments_and_no_file_are_refused(read: Read, tmp_path: Path
 
 
 def test_every_parameter_that_is_shown_is_described_and_can_be_set() -> None:
-    """Descriptions in the UI come from the docstring's lines; what a deployment sets must be the flow's."""
+    """What the UI shows comes from the flow's schema."""
     for offer in OFFERS.values():
         options, _ = offer.load()
         module, _, function = offer.target.partition(":")
-        source = (ROOT / Path(*module.split("."))).with_suffix(".py").read_text()
-        arguments = source.partition(f"def {function}(")[2].partition("Returns:")[0].partition("Args:")[2]
-        described = {line.split(":")[0].strip() for line in arguments.splitlines() if ":" in line}
-        assert set(options.__dataclass_fields__) == described
-
-
-class Service:
-    """`serve` in a process of its own, spoken to over HTTP."""
-
-    def __init__(self, folder: Path) -> None:
-        self.home = folder / "home"
-        self.folder = folder
-        code = "import sys; from pathlib import Path; from workflows.flows.service import serve\n"
-        code += "serve(Path(sys.argv[1]), home=Path(sys.argv[2]), port=int(sys.argv[3]))"
-        port = LocalServer(folder).port  # free just now
-        self.api = f"http://127.0.0.1:{port}/api"
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
-        environment |= {"OHMFLOW_HOME": str(self.home), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        with (folder / "out").open("wb") as out:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", code, str(folder / "s.yaml"), str(self.home / "service"), str(port)],
-                stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment, cwd=folder,
-            )  # fmt: skip
-
-    def __call__(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        data = None if body is None else json.dumps(body).encode()
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        for _ in range(50):
-            request = urllib.request.Request(self.api + path, data, {"content-type": "application/json"}, method=method)
-            try:
-                with opener.open(request, timeout=20) as reply:
-                    return json.loads(reply.read() or b"null")
-            except urllib.error.HTTPError as error:
-                with error:
-                    if error.code != 503:  # its database is busy; what was asked was not done
-                        raise
-            self.moment()
-        raise AssertionError(f"{method} {path}: busy for ever")
-
-    def said(self) -> str:
-        return (self.folder / "out").read_text()
-
-    def moment(self) -> None:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(0.1)
-
-    def until(self, what: Callable[[], Any], seconds: float = 60) -> Any:
-        """Poll, for a bounded time and while the service lives."""
-        for _ in range(int(seconds / 0.1)):
-            if found := what():
-                return found
-            assert self.process.poll() is None, self.said()
-            self.moment()
-        raise AssertionError(f"not within {seconds} s; the service said: {self.said()}")
-
-    def run(self, name: str, pattern_file: Path) -> str:
-        """Ask for a run by hand; gives its id."""
-        known = self("GET", "/deployments/name/program-array/small")
-        parameters = {"pattern": str(pattern_file), "run_id": name}
-        body = {"parameters": parameters, "idempotency_key": name}
-        return str(self("POST", f"/deployments/{known['id']}/create_flow_run", body)["id"])
-
-    def ended(self, run: str, *states: str) -> Callable[[], Any]:
-        return lambda: (state := self("GET", f"/flow_runs/{run}")["state"])["name"] in states and state
-
-    def records(self, name: str) -> int:
-        with contextlib.suppress(OSError):
-            return (self.folder / "runs" / name / "journal.jsonl").read_bytes().count(b"\n")
-        return 0
-
-    def processes(self) -> list[str]:
-        """Command lines of the live processes of this home: the service, its server, its runs."""
-        found = []
-        for process in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                if str(self.home).encode() in (process / "environ").read_bytes():
-                    found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
-        return [line for line in found if line]
+        shown = getattr(importlib.import_module(module), function).parameters.properties
+        assert set(shown) == set(options.__dataclass_fields__)
+        assert all(len(one["description"]) > 10 for one in shown.values())
 
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
-    (tmp_path / "s.yaml").write_text(
+    schedule = (
         "deployments:\n"
         "  - {flow: program, name: small, cron: '0 2 * * *', timezone: Europe/Berlin, tags: [test],\n"
         f"     parameters: {{chip: '1', settle_rows: 2, window: 1 uS, runs: {tmp_path / 'runs'}}}}}\n"
     )
-    started = Service(tmp_path)
-    try:
+    with Service(tmp_path, schedule) as started:
         yield started
-    finally:
-        started.process.kill()  # its server goes with it
-        started.process.wait()
 
 
 @pytest.mark.timeout(240)
@@ -257,9 +184,9 @@ def test_a_service_runs_cancels_and_stops_in_order(service: Service, tmp_path: P
     np.save(more, pattern({cell: level for number in range(9, 21) for cell, level in row(number).items()}))
     service.until(lambda: "serving at " in service.said(), 120)
 
-    known = service("GET", "/deployments/name/program-array/small")
+    known = service("GET", "/deployments/name/program/small")
     described = known["parameter_openapi_schema"]["properties"]["window"]["description"]
-    assert described == "half width of the target window, S."
+    assert described == "Half width of the target window. In S."
     assert known["tags"] == ["ohmflow", "program", "test"]
     assert [s["schedule"]["timezone"] for s in known["schedules"]] == ["Europe/Berlin"]
     with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(service.api[: -len("/api")]) as page:

@@ -15,15 +15,18 @@ import sim_configs
 from instruments.errors import ConfigError
 from instruments.quantity import to_si
 from instruments.station_file import StationFile
-from workflows.errors import USER_ERRORS
+from instruments.strict_yaml import read_yaml
+from workflows.errors import USER_ERRORS, NothingYetError
 from workflows.flows.environment import state_folder
+from workflows.flows.notify import Notify
 from workflows.planning import strict
+from workflows.procedures.job import Job
+from workflows.procedures.options import PER_RUN, listed, quantities
+from workflows.procedures.registry import ENTRIES, Entry
 
 MOST_DEPLOYMENTS = 100
 _KEYS = ("flow", "name", "cron", "timezone", "parameters", "concurrency", "tags", "description")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]{0,63}")
-_PER_RUN = ("run_id", "resume", "command_line")
-"""Parameters that belong to one run; a deployment runs again and again."""
 
 
 @dataclass(frozen=True)
@@ -34,25 +37,19 @@ class Offer:
         target: "module:function".
         deployed: the flow's name in Prefect.
         load: gives the options' dataclass and the check of such options; late, because it imports much.
-        quantities: parameters that may be written with a unit, and the unit.
     """
 
     target: str
     deployed: str
     load: Callable[[], tuple[type[Any], Callable[[Any], object]]]
-    quantities: Mapping[str, str] = field(default_factory=dict)
 
 
-def _program() -> tuple[type[Any], Callable[[Any], object]]:
-    from workflows.procedures.jobs import ProgramJob, ProgramOptions
+def _procedure(entry: Entry) -> Offer:
+    def load() -> tuple[type[Any], Callable[[Any], object]]:
+        found = entry.load()
+        return found.options, lambda options: Job.prepare(found, options)
 
-    return ProgramOptions, ProgramJob.prepare
-
-
-def _circle() -> tuple[type[Any], Callable[[Any], object]]:
-    from workflows.procedures.circle_job import CircleJob, CircleOptions
-
-    return CircleOptions, CircleJob.prepare
+    return Offer(f"workflows.flows.procedures:{entry.name.replace('-', '_')}", entry.name, load)
 
 
 def _check() -> tuple[type[Any], Callable[[Any], object]]:
@@ -61,10 +58,23 @@ def _check() -> tuple[type[Any], Callable[[Any], object]]:
     return CheckOptions, lambda options: StationFile.load(options.station)
 
 
+def _analysis() -> tuple[type[Any], Callable[[Any], object]]:
+    from workflows.flows.upkeep import AnalysisOptions
+
+    return AnalysisOptions, AnalysisOptions.check
+
+
+def _control() -> tuple[type[Any], Callable[[Any], object]]:
+    from workflows.flows.upkeep import ControlOptions
+
+    return ControlOptions, ControlOptions.check
+
+
 OFFERS = {
-    "program": Offer("workflows.flows.program:program_array", "program-array", _program, {"window": "S"}),
-    "circle": Offer("workflows.flows.circle:solve_circle", "circle", _circle, {"tolerance": "S"}),
+    **{name: _procedure(entry) for name, entry in ENTRIES.items()},
     "station-check": Offer("workflows.flows.station:station_check", "station-check", _check),
+    "analysis": Offer("workflows.flows.upkeep:analysis", "analysis", _analysis),
+    "control-run": Offer("workflows.flows.upkeep:control_run", "control-run", _control),
 }
 
 
@@ -98,8 +108,21 @@ class Deployment:
         return f"{OFFERS[self.flow].deployed}/{self.name}"
 
 
-def load_schedule(path: Path | None) -> tuple[Deployment, ...]:
-    """Deployments of a schedule file (packaged ones are found by name), and one by hand of each flow.
+@dataclass(frozen=True)
+class Schedule:
+    """What a schedule file says.
+
+    Attributes:
+        deployments: those of the file, and one by hand of each flow.
+        notify: who is told of what.
+    """
+
+    deployments: tuple[Deployment, ...]
+    notify: Notify = field(default_factory=Notify)
+
+
+def load_schedule(path: Path | None) -> Schedule:
+    """A schedule file (packaged ones are found by name), completed by one deployment by hand of each flow.
 
     Raises:
         ConfigError: missing, larger than 1 MiB, not YAML, or something in it unknown, impossible or contradictory; the
@@ -107,19 +130,19 @@ def load_schedule(path: Path | None) -> tuple[Deployment, ...]:
     """
     by_hand = [Deployment(flow, "by hand", _completed(flow, {})) for flow in OFFERS]
     if path is None:
-        return tuple(by_hand)
+        return Schedule(tuple(by_hand))
     found = sim_configs.find(path)
+    data = read_yaml(found, "schedule file")
     try:
-        listed = _listed(strict.read(found))
+        listed = _listed(data)
+        notify = Notify.read(data.get("notify"), found.parent)
     except ConfigError as error:
         raise ConfigError(f"schedule file {found}: {str(error)[:600]}") from error
-    except RecursionError as error:
-        raise ConfigError(f"schedule file {found}: nested too deeply") from error
-    return tuple(listed + by_hand)
+    return Schedule(tuple(listed + by_hand), notify)
 
 
 def _listed(data: Any) -> list[Deployment]:
-    entries = strict.known(data, ("deployments",), "top").get("deployments")
+    entries = strict.known(data, ("deployments", "notify"), "top").get("deployments")
     if not isinstance(entries, list) or not 1 <= len(entries) <= MOST_DEPLOYMENTS:
         raise ConfigError(f"deployments: must be a list of 1..{MOST_DEPLOYMENTS} entries")
     found: dict[tuple[str, str], Deployment] = {}
@@ -188,13 +211,13 @@ def _parameters(flow: str, entry: Any, place: str) -> Mapping[str, Any]:
     """Checked one by one, and together as the job would be before it starts."""
     offer = OFFERS[flow]
     options, prepare = offer.load()
-    allowed = [one.name for one in fields(options) if one.name not in _PER_RUN]
-    kinds = get_type_hints(options)
+    allowed = [one.name for one in listed(options) if one.name not in PER_RUN]
+    kinds, units = get_type_hints(options), quantities(options)
     given: dict[str, Any] = {}
     for name, value in strict.known(entry, allowed, place).items():
         kind = kinds[name]
-        if name in offer.quantities:
-            given[name] = to_si(value, offer.quantities[name], what=f"{place}: {name}")
+        if name in units:
+            given[name] = to_si(value, units[name], what=f"{place}: {name}")
         elif kind is float and type(value) is int:
             given[name] = float(value)
         elif type(value) is kind:
@@ -204,6 +227,8 @@ def _parameters(flow: str, entry: Any, place: str) -> Mapping[str, Any]:
     try:
         complete = _completed(flow, given)
         prepare(options(**complete))
+    except NothingYetError:
+        pass  # by the time of its first run there may be what it needs
     except USER_ERRORS as error:
         raise ConfigError(f"{place}: {error}") from error
     return complete

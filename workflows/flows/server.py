@@ -6,6 +6,7 @@ lines a user sees. This one is a child that dies with its parent, whatever kills
 
 import contextlib
 import ctypes
+import ipaddress
 import logging
 import os
 import signal
@@ -13,10 +14,12 @@ import socket
 import subprocess
 import sys
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from analysis.records.masking import masked
 from instruments.clock import WallClock
 from workflows.errors import Interrupted, WorkflowError
 
@@ -30,10 +33,12 @@ class LocalServer:
     Args:
         home: Prefect's folder; the server's output goes to `server.log` in it.
         port: to listen on; None for any free one.
+        database: SQLAlchemy's URL of a PostgreSQL database; "" for a file in `home`.
     """
 
-    def __init__(self, home: Path, port: int | None = None) -> None:
+    def __init__(self, home: Path, port: int | None = None, database: str = "") -> None:
         self.home = home
+        self._database = database
         self.log = home / "server.log"
         self.port = port or _free_port()
         self._process: subprocess.Popen[bytes] | None = None
@@ -52,6 +57,8 @@ class LocalServer:
         """Start it and return at once, so that other preparations can go on meanwhile."""
         environment = {k: v for k, v in os.environ.items() if k != "PREFECT_API_URL"}
         environment["PREFECT_SERVER_API_PORT"] = str(self.port)
+        if self._database:  # in the child's environment alone: a command line can be read by everybody
+            environment["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = self._database
         command = [sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"]
         command += [
             "--host",
@@ -66,7 +73,7 @@ class LocalServer:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, cwd=self.home,
-                start_new_session=True, preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+                start_new_session=True, preexec_fn=dying_with_parent(),
             )  # fmt: skip
 
     def wait(self, stop: Callable[[], bool] = lambda: False) -> None:
@@ -151,26 +158,82 @@ def settle(seconds: float = 5.0) -> bool:
 
 
 def check_server(url: str) -> None:
-    """See that the user's own Prefect server answers.
+    """See that the user's own Prefect server answers us, and not everybody on the network.
 
     Raises:
-        WorkflowError: it does not.
+        WorkflowError: it does not, or it does.
     """
     from prefect.client.orchestration import get_client
+    from prefect.exceptions import PrefectHTTPStatusError
 
+    named = f"Prefect's server at PREFECT_API_URL={masked(url)}"
+    if not is_local(url) and (not _signed() or _answers_strangers(url)):
+        raise WorkflowError(
+            f"{named} is on another machine and asks nobody who they are; set PREFECT_SERVER_API_AUTH_STRING=USER:"
+            "PASSWORD on the server and PREFECT_API_AUTH_STRING to the same here, or use a server on this machine"
+        )
     with get_client(sync_client=True) as client:
         problem = client.api_healthcheck()
-    if problem is not None:
+        if problem is not None:
+            raise WorkflowError(
+                f"{named} does not answer ({masked(' '.join(str(problem).split()))}); "
+                "start it, unset PREFECT_API_URL for a server of our own, or run with --direct"
+            )
+        try:
+            client.api_version()
+        except PrefectHTTPStatusError as error:
+            raise WorkflowError(
+                f"{named} does not let us in (HTTP {error.response.status_code}); set PREFECT_API_AUTH_STRING to the "
+                "server's USER:PASSWORD"
+            ) from None
+
+
+def is_local(url: str) -> bool:
+    """Whether a server's address is this machine's own, that no network reaches."""
+    host = urllib.parse.urlsplit(url).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def checked_database(url: str) -> str:
+    """A database's URL, if it is one that Prefect can use.
+
+    Raises:
+        WorkflowError: it is not; the message has no password in it.
+    """
+    if url and not url.startswith("postgresql+asyncpg://"):
         raise WorkflowError(
-            f"Prefect's server at PREFECT_API_URL={url} does not answer ({' '.join(str(problem).split())}); "
-            "start it, unset PREFECT_API_URL for a server of our own, or run with --direct"
+            f"database {masked(url)!r:.200} must begin with postgresql+asyncpg://, "
+            "such as postgresql+asyncpg:///prefect?host=/folder/of/the/socket; leave it out for a file"
         )
+    return url
+
+
+def _signed() -> bool:
+    return bool(os.environ.get("PREFECT_API_AUTH_STRING") or os.environ.get("PREFECT_API_KEY"))
+
+
+def _answers_strangers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url.rstrip('/')}/admin/version", timeout=10):
+            return True
+    except (OSError, ValueError):  # refused, or not there: which one is found next
+        return False
 
 
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def dying_with_parent() -> Callable[[], None] | None:
+    """What a child does first so that it does not outlive its parent; None where the system has no such thing."""
+    return _die_with_parent if sys.platform == "linux" else None
 
 
 def _die_with_parent() -> None:

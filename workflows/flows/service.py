@@ -7,7 +7,6 @@ instruments that start to drive because somebody switched a computer on would su
 
 import asyncio
 import contextlib
-import importlib
 import os
 import socket
 from collections.abc import Iterator, Sequence
@@ -17,37 +16,33 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from instruments.clock import WallClock, wall_time
 from workflows.console import StopOnSignal, console, say, show
 from workflows.errors import WorkflowError
+from workflows.flows.deploy import PROCESSES, STOP_SECONDS, TAG, as_prefect_has_it, forget
 from workflows.flows.environment import prepare
-from workflows.flows.schedule import OFFERS, Deployment, load_schedule
-from workflows.flows.server import LocalServer, settle
+from workflows.flows.schedule import Deployment, load_schedule
+from workflows.flows.server import LocalServer, checked_database, settle
 from workflows.locking.os_lock import OsLock
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState
     from prefect.client.schemas.objects import FlowRun, State, StateType
-    from prefect.deployments.runner import RunnerDeployment
     from prefect.runner import Runner
 
-TAG = "ohmflow"
-PROCESSES = 8
-"""Runs at once, those included that wait for instruments: each is a process of some 300 MB."""
-STOP_SECONDS = 60.0
-"""How long stopping waits for runs; Prefect kills one that does not end 30 s after it was asked."""
 _GLANCE = 0.2
 _PAGE = 100
 
 
-def serve(schedule: Path | None, *, home: Path, port: int = 4200) -> None:
+def serve(schedule: Path | None, *, home: Path, port: int = 4200, database: str = "") -> None:
     """Serve our flows until SIGINT or SIGTERM.
 
     Args:
         schedule: schedule file (`workflows.flows.schedule`); None for no runs but those asked for by hand.
         home: folder for Prefect's database, results and the server's output; one service a folder.
         port: on 127.0.0.1, of the pages and the API; 0 for any free one.
+        database: "postgresql+asyncpg://..." for Prefect's records; "" for a file in `home`.
 
     Raises:
-        ConfigError: the schedule file is wrong; nothing was started.
+        ConfigError: the schedule file is wrong, or its notifications' addresses; nothing was started.
         WorkflowError: the port or the folder is taken, or the server does not start or ended.
         Interrupted: stopped before the service was up.
     """
@@ -58,15 +53,17 @@ def serve(schedule: Path | None, *, home: Path, port: int = 4200) -> None:
     os.environ["PREFECT_HOME"] = str(home)
     prepare(home)
     with _only_service(home), StopOnSignal().listening() as stop:
-        local = LocalServer(home, _checked(port))
+        local = LocalServer(home, _checked(port), checked_database(database))
         # Before Prefect is first imported, which reading the schedule does.
         os.environ["PREFECT_API_URL"] = local.url
-        deployments = load_schedule(schedule)
+        loaded = load_schedule(schedule)
+        loaded.notify.check()
+        os.environ.update(loaded.notify.environment())  # for the processes of runs
         try:
             local.start()
             with console.status("starting Prefect's server (a while longer the first time) ..."):
                 local.wait(stop)
-            asyncio.run(_serve(deployments, local, stop))
+            asyncio.run(_serve(loaded.deployments, local, stop))
         finally:
             settle()
             local.stop()
@@ -100,8 +97,8 @@ async def _serve(deployments: Sequence[Deployment], local: LocalServer, stop: St
 
     runner = _runner(local, stop)
     async with get_client() as client:
-        await _forget(client, {one.label for one in deployments})
-        ids = [await runner.aadd_deployment(await _prefects(one)) for one in deployments]
+        await forget(client, {one.label for one in deployments})
+        ids = [await runner.aadd_deployment(await as_prefect_has_it(one)) for one in deployments]
         await _settle_the_past(client, ids)
     serving = asyncio.create_task(runner.start())
     try:
@@ -162,48 +159,25 @@ async def _stop_runs() -> None:
     ours = FlowRunFilterDeploymentId(is_null_=False)
     waited = WallClock()
     async with get_client() as client:
-        going = FlowRunFilter(deployment_id=ours, state=_in(StateType.PENDING, StateType.RUNNING))
+        going = FlowRunFilter(deployment_id=ours, state=_in(*_going()))
         for run in await client.read_flow_runs(flow_run_filter=going, limit=_PAGE):
             await client.set_flow_run_state(run.id, Cancelling(message="the service is being stopped"))
-        left = FlowRunFilter(deployment_id=ours, state=_in(StateType.PENDING, StateType.RUNNING, StateType.CANCELLING))
+        left = FlowRunFilter(deployment_id=ours, state=_in(*_going(), StateType.CANCELLING))
         while waited.now() < STOP_SECONDS and await client.read_flow_runs(flow_run_filter=left, limit=1):
             await asyncio.sleep(_GLANCE)
+
+
+def _going() -> "tuple[StateType, ...]":
+    """States in which a process of a run is there."""
+    from prefect.client.schemas.objects import StateType
+
+    return StateType.PENDING, StateType.RUNNING, StateType.PAUSED
 
 
 def _in(*kinds: "StateType") -> "FlowRunFilterState":
     from prefect.client.schemas.filters import FlowRunFilterState, FlowRunFilterStateType
 
     return FlowRunFilterState(type=FlowRunFilterStateType(any_=list(kinds)))
-
-
-async def _prefects(one: Deployment) -> "RunnerDeployment":
-    """The deployment as Prefect wants it; parameters' descriptions come from the flow's docstring."""
-    from prefect.schedules import Cron
-    from prefect.types.entrypoint import EntrypointType
-
-    module, _, function = OFFERS[one.flow].target.partition(":")
-    flow = getattr(importlib.import_module(module), function)
-    made: RunnerDeployment = await flow.ato_deployment(
-        one.name,
-        schedules=[Cron(one.cron, timezone=one.timezone)] if one.cron else [],
-        parameters=dict(one.parameters),
-        concurrency_limit=one.concurrency,
-        description=one.description or None,
-        tags=[TAG, one.flow, *one.tags],
-        entrypoint_type=EntrypointType.MODULE_PATH,
-    )
-    return made
-
-
-async def _forget(client: "PrefectClient", labels: set[str]) -> None:
-    """Take back deployments that an earlier schedule file had, so that nobody waits for a run that never comes."""
-    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
-
-    ours = DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG]))
-    for known in await client.read_deployments(deployment_filter=ours, limit=200):
-        flow = await client.read_flow(known.flow_id)
-        if f"{flow.name}/{known.name}" not in labels:
-            await client.delete_deployment(known.id)
 
 
 async def _settle_the_past(client: "PrefectClient", ids: Sequence[Any]) -> None:
@@ -228,7 +202,7 @@ async def _settle_the_past(client: "PrefectClient", ids: Sequence[Any]) -> None:
     missed: State[Any] = Cancelled(name="Missed", message="the service was not running at the time")
     await _end(client, which(StateType.SCHEDULED), missed, only_scheduled=True)
     left: State[Any] = Crashed(message="the service ended without it; the run's folder says what became of the run")
-    await _end(client, which(StateType.PENDING, StateType.RUNNING, StateType.CANCELLING), left, only_scheduled=False)
+    await _end(client, which(*_going(), StateType.CANCELLING), left, only_scheduled=False)
 
 
 async def _end(client: "PrefectClient", which: "FlowRunFilter", state: "State[Any]", *, only_scheduled: bool) -> None:

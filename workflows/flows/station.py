@@ -7,6 +7,7 @@ from prefect.artifacts import create_markdown_artifact
 
 from instruments.station import Station
 from instruments.station_file import StationFile
+from workflows.flows.procedures import announced
 from workflows.flows.watch import Watch
 from workflows.procedures.holding import held_station
 
@@ -32,8 +33,9 @@ def station_check(station: str = "station-twin.yaml", operator: str = "") -> lis
     """
     file = StationFile.load(station)
     watch = Watch.current()
-    with watch.signals(), held_station(
-        file, lambda: Station.open(file), run="station-check", owner=operator, stop=watch.stop, **watch.taking
+    with announced("station-check"), watch.signals(), held_station(
+        file, lambda: Station.open(file), run="station-check", owner=operator, stop=watch.stop,
+        locks=watch.locks, waiting=watch.waiting
     ) as holding:  # fmt: skip
         found = [(one.role, one.idn, one.resource) for one in holding.station.identities]
     rows = ["| instrument | says it is | found at |", "|---|---|---|", *(f"| {r} | {i} | {a} |" for r, i, a in found)]

@@ -7,12 +7,20 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
 
+from analysis.records.masking import masked
 from workflows.console import StopOnSignal
+from workflows.flows.notify import told as notified
+from workflows.flows.page import Page
+from workflows.flows.persons import PagePersons
 from workflows.locking import StationLocks, Waiting
+from workflows.procedures.controls import Controls
 from workflows.procedures.holding import usual_locks
 from workflows.procedures.program import Progress
 
@@ -35,6 +43,7 @@ class Watch:
         signals: surrounds the work, where Prefect has its own handler of SIGTERM: one that raises wherever it strikes.
         locks: where the station's instruments are taken for the run.
         waiting: told for whom the run waits.
+        persons: `attend` and `pausing` of the job's controls; empty: people sit at Prefect's pages.
         finished: the work completed, whatever Prefect says of the flow.
         error: what ended the work otherwise.
     """
@@ -45,6 +54,7 @@ class Watch:
     signals: Callable[[], AbstractContextManager[object]] = nullcontext
     locks: StationLocks = field(default_factory=usual_locks)
     waiting: Callable[[Waiting], None] | None = None
+    persons: dict[str, Any] = field(default_factory=dict)
     finished: bool = False
     error: BaseException | None = None
 
@@ -63,10 +73,47 @@ class Watch:
         stop = StopOnSignal()
         return cls(stop=stop, signals=stop.listening)
 
-    @property
-    def taking(self) -> dict[str, Any]:
-        """How a job takes the station's instruments."""
-        return {"locks": self.locks, "waiting": self.waiting}
+    @contextmanager
+    def controls(self, folder: Path, name: str) -> Iterator[Controls]:
+        """What a job is to be run with: a task a piece of its work, and the run's page in the know.
+
+        Args:
+            folder: of the run.
+            name: of the procedure.
+        """
+        this = UUID(str(flow_run.id))
+
+        def needed(text: str) -> None:
+            get_run_logger().warning(masked(text))  # the first thing that is seen on the page
+            notified("operator", name, folder.name, text)
+
+        persons = None if self.persons else PagePersons(this, self.stop, needed)
+        page = Page(this, folder, name, persons)
+        asks = self.persons if persons is None else {"attend": persons.attend, "pausing": persons.pausing}
+
+        def listener(job: Progress) -> None:
+            page.listener(job)
+            if self.listener is not None:
+                self.listener(job)
+
+        def told(phase: str, done: int, total: int) -> None:
+            page.told(phase, done, total)
+            self.told(phase, done, total)
+
+        waited: list[bool] = []
+
+        def waiting(why: Waiting) -> None:
+            page.waiting(why)
+            if self.waiting is not None:
+                self.waiting(why)
+            if not waited:
+                waited.append(True)
+                notified("waiting", name, folder.name, str(why))
+
+        with page.shown():
+            yield Controls(
+                stop=self.stop, listener=listener, told=told, around=piece, locks=self.locks, waiting=waiting, **asks
+            )
 
     @contextmanager
     def installed(self) -> Iterator[None]:

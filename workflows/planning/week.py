@@ -23,6 +23,7 @@ from zoneinfo import ZoneInfo
 import sim_configs
 from instruments.errors import ConfigError
 from instruments.quantity import to_si
+from instruments.strict_yaml import read_yaml
 from workflows.planning import strict
 from workflows.planning.durations import PastRun
 from workflows.planning.hours import Era, Shifts
@@ -45,12 +46,11 @@ def load_week(name: str | Path, past: Sequence[PastRun] = ()) -> Week:
             names file, place and what is allowed.
     """
     path = sim_configs.find(name)
+    data = read_yaml(path, "plan file")
     try:
-        return _week(strict.read(path), path.stem, past)
+        return _week(data, path.stem, past)
     except ConfigError as error:
         raise ConfigError(f"plan file {path}: {str(error)[:600]}") from error
-    except RecursionError as error:
-        raise ConfigError(f"plan file {path}: nested too deeply") from error
 
 
 def _week(data: Any, stem: str, past: Sequence[PastRun]) -> Week:

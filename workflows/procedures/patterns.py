@@ -1,7 +1,9 @@
 """Conductance patterns: the paper's moon and star, and files."""
 
+import math
 import warnings
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +16,7 @@ WINDOW = (20e-6, 100e-6)
 """The device's linear window, S (paper, Fig. 2d: 0.02-0.10 mS)."""
 LEVELS = 64
 _MAX_BYTES = 64 << 20
+_FEW_BYTES, _BYTES_A_CELL = 1 << 16, 64
 
 
 def moon_star(rows: int = 32, cols: int = 32, levels: int = LEVELS) -> Floats:
@@ -59,24 +62,43 @@ def load_pattern(name: str, rows: int, cols: int) -> Floats:
             )
         if not path.is_file():
             raise RequestError(f"pattern file {name} not found")
-        if path.stat().st_size > _MAX_BYTES:
-            raise RequestError(f"pattern file {name} is larger than 64 MiB; that is no pattern of {rows}x{cols} cells")
+        size, most = path.stat().st_size, min(_MAX_BYTES, _FEW_BYTES + rows * cols * _BYTES_A_CELL)
+        if size > most:
+            raise RequestError(
+                f"pattern file {name} is larger than the {most} bytes that a pattern of {rows}x{cols} cells can need"
+            )
         with path.open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an empty file is told of by its shape
             if path.suffix == ".npy":
-                raw = np.load(file, allow_pickle=False)
+                raw = _array(file, size)
             else:  # a spreadsheet's CSV may begin with a byte-order mark
                 raw = np.loadtxt(file, delimiter=",", ndmin=2, encoding="utf-8-sig")
         if not isinstance(raw, np.ndarray) or raw.dtype.kind not in "iuf":
             raise ValueError(f"it holds {getattr(raw, 'dtype', 'an archive')}, not real numbers")
         values = np.asarray(raw, dtype=np.float64)
-    except (ValueError, TypeError, OSError, EOFError, MemoryError, RuntimeError) as error:
+    except (ValueError, TypeError, OSError, EOFError, MemoryError, RuntimeError, OverflowError) as error:
         raise RequestError(f"pattern file {name} can't be read as numbers: {' '.join(str(error).split())}") from error
     if values.shape != (rows, cols):
         raise RequestError(f"pattern file {name} has shape {values.shape}; this array needs {(rows, cols)}")
     if np.isinf(values).any() or not np.isfinite(values).any():
         raise RequestError(f"pattern file {name} must hold finite conductances in S (NaN leaves a cell alone)")
     return values
+
+
+def _array(file: BinaryIO, size: int) -> npt.NDArray[Any]:
+    """The array of an open .npy file, which may not claim more than the file holds, nor be a pickle."""
+    version = np.lib.format.read_magic(file)
+    if version not in ((1, 0), (2, 0), (3, 0)):
+        raise ValueError(f"version {version} of the format is unknown")
+    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    try:
+        shape, _, dtype = header(file)
+    except Exception as error:  # numpy reads it as Python: besides its ValueError there are tokenize's and the parser's
+        raise ValueError(f"its header can't be read: {error}") from error
+    if dtype.hasobject or math.prod(shape) * dtype.itemsize > size:
+        raise ValueError(f"it claims {shape} of {dtype}, which it can't hold")
+    file.seek(0)
+    return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
 
 
 def check_targets(target: Floats, low: float, high: float) -> None:
@@ -89,7 +111,7 @@ def check_targets(target: Floats, low: float, high: float) -> None:
     if not len(bad):
         return
     row, col = (int(i) for i in bad[0])
-    value = target[row, col]
+    value = float(target[row, col])
     hint = "; the file must be in siemens (20 uS is 2e-5)" if value > 1e-3 else ""
     raise RequestError(
         f"target of cell ({row}, {col}) is {value * 1e6:g} uS, outside the device's window of "

@@ -1,12 +1,12 @@
 """Program arrays: read, decide, limit, pulse, verify, cell by cell, with every event in the run's journal.
 
-A row is programmed, and some rows later verified again: what relaxed out of the window meanwhile is brought back before
-the cell gets its verdict. A cell that has its verdict is finished; nothing touches it again, a resumed run included.
+Once all cells are programmed they are verified again, in one pass or several with time between them: what relaxed out
+of the window meanwhile is brought back before the cell gets its verdict. A cell that has its verdict is finished;
+nothing touches it again, a resumed run included.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,137 +14,32 @@ import numpy.typing as npt
 from analysis.records import ResumeState, RunWriter
 from instruments.array import CellArray
 from instruments.errors import DoubtError, InstrumentError
-from instruments.limits import Limits
 from workflows.errors import Interrupted, RequestError
-from workflows.procedures.patterns import check_targets
-from workflows.procedures.write_verify import (
-    ALGORITHMS,
-    IncrementalReversal,
-    Pulse,
-    State,
-    Verdict,
-    Window,
-    WriteVerify,
-)
+from workflows.procedures.program_progress import VISITS, Progress
+from workflows.procedures.program_request import ProgramRequest
+from workflows.procedures.write_verify import ALGORITHMS, Pulse, State, Verdict, WriteVerify
+
+__all__ = ["MOST_DOUBTS", "RECOGNISED_BY", "VISITS", "Cell", "ProgramRequest", "Programming", "Progress", "program"]
 
 Floats = npt.NDArray[np.float64]
 Cell = tuple[int, int, int]
+S = TypeVar("S")
 
 MOST_DOUBTS = 3
 """Pulses on one cell that may go unacknowledged before the run stops."""
 
 
-@dataclass(frozen=True)
-class ProgramRequest:
-    """What to program.
-
-    Attributes:
-        target: conductances, S, shape (len(arrays), rows, cols); NaN leaves a cell alone.
-        arrays: physical array numbers, one for each slice of `target`.
-        tolerance: half width of the window, S.
-        verify: share of the tolerance that verify reads must lie within, 0..1.
-        budget: pulses a cell may take.
-        settle_rows: how many rows later a row is verified again; 0 for never.
-        algorithm: a name in `ALGORITHMS`.
-    """
-
-    target: Floats
-    arrays: tuple[int, ...] = (0,)
-    tolerance: float = 1e-6
-    verify: float = 0.7
-    budget: int = 120
-    settle_rows: int = 8
-    algorithm: str = IncrementalReversal.name
-
-    def parameters(self) -> dict[str, Any]:
-        """What the run's header keeps (the targets go to a map of their own)."""
-        kept = {k: v for k, v in asdict(self).items() if k != "target"}
-        return {**kept, "arrays": list(self.arrays)}
-
-    @classmethod
-    def from_record(cls, parameters: Mapping[str, Any], target: Floats) -> "ProgramRequest":
-        """The request of a run that is to be resumed."""
-        names = ("tolerance", "verify", "budget", "settle_rows", "algorithm")
-        arrays = tuple(int(a) for a in parameters["arrays"])
-        return cls(target.reshape(len(arrays), *target.shape[-2:]), arrays, **{n: parameters[n] for n in names})
-
-    def check(self, shape: tuple[int, int, int], limits: Limits) -> None:
-        """Refuse what can't be programmed on a station of `shape` (arrays, rows, cols) within `limits`.
-
-        Raises:
-            RequestError: shape, window, budget, algorithm or targets are wrong.
-            LimitError: the algorithm's strongest pulse would pass a limit.
-        """
-        if self.target.shape != (len(self.arrays), *shape[1:]):
-            raise RequestError(
-                f"targets have shape {self.target.shape}; this station needs {(len(self.arrays), *shape[1:])}"
-            )
-        for number in self.arrays:
-            if not 0 <= number < shape[0]:
-                raise RequestError(f"array {number} does not exist; this station has arrays 0..{shape[0] - 1}")
-        if not 0 < self.tolerance <= 50e-6:
-            raise RequestError(
-                f"window of +-{self.tolerance * 1e6:g} uS makes no sense; give more than 0 and at most 50 uS"
-            )
-        if not 0 < self.verify <= 1:
-            raise RequestError(f"verify share {self.verify:g} must lie within 0..1")
-        if not 1 <= self.budget <= 100_000:
-            raise RequestError(f"budget of {self.budget} pulses must lie within 1..100000")
-        if not 0 <= self.settle_rows <= 4096:
-            raise RequestError(f"settle_rows {self.settle_rows} must lie within 0..4096")
-        if self.algorithm not in ALGORITHMS:
-            raise RequestError(f"algorithm {self.algorithm!r} is unknown; known: {', '.join(ALGORITHMS)}")
-        for slice_ in self.target:
-            check_targets(slice_, limits.conductance.low, limits.conductance.high)
-
-
 class Step(NamedTuple):
-    """One unit of work, the size of a Prefect task: a row to program or to verify again."""
+    """One unit of work, the size of a Prefect task: a row to program or to verify again, or the wait before a pass."""
 
-    kind: str  # "program" or "verify"
-    array: int  # slice of the target
+    kind: str  # "program", "verify" or "wait"
+    array: int  # slice of the target; -1: none in particular
     row: int
+    visit: int = 0  # pass that it belongs to, from 1; 0: before the first
 
 
 RECOGNISED_BY = 32
 """Finished cells that a resumed run looks at before it trusts the rest."""
-VISITS = {"read": 1.0, "program": 8.0, "verify": 1.5}
-"""How long a visit to a cell takes, in reads: what "time left" is reckoned by."""
-
-
-@dataclass
-class Progress:
-    """Running totals for whoever watches.
-
-    Attributes:
-        cells: cells with a target.
-        work: all that is to be done, in reads (`VISITS`).
-        worked: how much of it is over.
-        done: cells programmed or given up.
-        inside: those of them that last read within the window.
-        pulses: given so far, by this process.
-        phase: what is going on, in words.
-        listeners: called after each cell.
-    """
-
-    cells: int
-    work: float
-    worked: float = 0.0
-    done: int = 0
-    inside: int = 0
-    pulses: int = 0
-    phase: str = ""
-    listeners: list[Callable[["Progress"], None]] = field(default_factory=list)
-
-    def tell(self) -> None:
-        """Call every listener."""
-        for listener in self.listeners:
-            listener(self)
-
-    def visited(self, kind: str) -> None:
-        """A visit (a key of `VISITS`) to a cell is over."""
-        self.worked += VISITS[kind]
-        self.tell()
 
 
 class Programming:
@@ -164,10 +59,11 @@ class Programming:
         self.writer = writer
         self.request = request
         self.stop = stop
-        self.algorithm: WriteVerify = ALGORITHMS[request.algorithm]
-        if isinstance(self.algorithm, IncrementalReversal):
+        # Each array's cells are learned from apart: they may come from different wafers.
+        self._algorithms: list[WriteVerify] = [ALGORITHMS[request.algorithm].fresh() for _ in request.arrays]
+        if np.isfinite(request.target).any():
             low, high = float(np.nanmin(request.target)), float(np.nanmax(request.target))
-            for pulse in self.algorithm.extremes(low, high):
+            for pulse in ALGORITHMS[request.algorithm].extremes(low, high):
                 cells.check_pulse(*pulse)
         self._states: dict[Cell, State] = {}
         self._last: dict[Cell, float] = {}
@@ -178,8 +74,10 @@ class Programming:
         self._inside: dict[Cell, bool] = {}
         self.finished: dict[Cell, str] = dict(writer.state.finished) if writer.state else {}
         wanted = int(np.isfinite(request.target).sum())
-        visits = 2 * VISITS["read"] + VISITS["program"] + (VISITS["verify"] if request.settle_rows else 0)
+        self._verifies = bool(request.settle_rows) + request.passes
+        visits = 2 * VISITS["read"] + VISITS["program"] + VISITS["verify"] * self._verifies
         self.progress = Progress(wanted, visits * wanted)
+        self._pass_began = cells.clock.now()
 
     def begin(self) -> None:
         """Record the targets, switch to programming mode; a resumed run first reads the cells left in doubt."""
@@ -188,6 +86,8 @@ class Programming:
         if state is not None and clock.is_virtual and state.last_time > clock.now():
             clock.sleep(state.last_time - clock.now())  # a killed bench may have forgotten its last milliseconds
         if state is None or "conductance_target" not in state.maps:
+            if self.request.tolerances is not None:
+                writer.map("tolerance", self.request.tolerances, title="half width of each cell's window")
             writer.map("conductance_target", self.request.target, title="target conductance")
         self.cells.prepare()
         if state is not None:
@@ -214,7 +114,7 @@ class Programming:
         changed = 0
         for cell in asked:
             self.cells.select(self.request.arrays[cell[0]], cell[1], cell[2])
-            changed += abs(self._read(cell) - float(kept[cell])) > max(5 * self.request.tolerance, 5e-6)
+            changed += abs(self._read(cell) - float(kept[cell])) > max(5 * self.request.tolerance_of(cell), 5e-6)
         if changed > len(asked) / 5:
             raise RequestError(
                 f"the array is not as this run left it: {changed} of {len(asked)} finished cells have changed; "
@@ -222,8 +122,10 @@ class Programming:
             )
 
     def _take_over(self, state: ResumeState) -> None:
-        """Go on from what the run's earlier parts did: a budget is a cell's, not a process's."""
-        pulses, g = (state.cells[name].reshape(self.request.target.shape) for name in ("pulses", "conductance"))
+        """Go on from what the run's earlier parts did: a budget is a cell's (for a target), not a process's."""
+        shape = self.request.target.shape
+        pulses = (state.cells["pulses"] - state.pulses_before).reshape(shape)
+        g = state.cells["conductance"].reshape(shape)
         self._spent = {cell: int(pulses[cell]) for cell in np.ndindex(*pulses.shape) if pulses[cell]}
         for cell in self.finished:
             self._judge(cell, float(g[cell]))
@@ -246,31 +148,59 @@ class Programming:
         self.writer.map(name, values, title=title)
 
     def steps(self) -> Iterator[Step]:
-        """The order of work: each row programmed, and verified again `settle_rows` rows later."""
+        """The order of work: each row programmed, and verified again `settle_rows` rows later; then the passes."""
         lag = self.request.settle_rows
-        rows = self.request.target.shape[1]
-        for a in range(len(self.request.arrays)):
+        arrays, rows = self.request.target.shape[:2]
+        for a in range(arrays):
             for row in range(rows + lag):
                 if row < rows and self._wanted(a, row):
                     yield Step("program", a, row)
                 if lag and row >= lag and self._wanted(a, row - lag):
                     yield Step("verify", a, row - lag)
+        for visit in range(1, self.request.passes + 1):
+            yield Step("wait", -1, -1, visit)
+            for a in range(arrays):
+                for row in range(rows):
+                    if self._wanted(a, row):
+                        yield Step("verify", a, row, visit)
 
     def run(self, step: Step) -> None:
-        """Do one step: program the cells of a row, or verify them again and give the verdicts."""
-        self.progress.phase = "programming"
+        """Do one step: program the cells of a row or verify them again, with the verdicts if it is the last time."""
+        if step.kind == "wait":
+            self._wait(step.visit)
+            return
+        self.progress.phase = f"verifying, pass {step.visit} of {self.request.passes}" if step.visit else "programming"
+        last = step.visit == self.request.passes and (step.kind == "verify" or not self._verifies)
         for col in self._wanted(step.array, step.row):
             cell: Cell = (step.array, step.row, col)
-            if cell in self.finished:
-                self.progress.visited(step.kind)
-                continue
-            failed_before = self._pending.get(cell, "ok") != "ok"
-            if not (step.kind == "verify" and failed_before):
-                self._pending[cell] = self._program(cell)
+            if cell not in self.finished:
+                self._pending[cell] = self._program(cell, final=last)
                 self._judge(cell, self._last[cell])
-            if step.kind == "verify" or not self.request.settle_rows or self._pending[cell] != "ok":
-                self._finish(cell, self._pending[cell])
+                if last or self._pending[cell] != "ok":
+                    self._finish(cell, self._pending[cell])
             self.progress.visited(step.kind)
+
+    def name(self, step: Step) -> str:
+        """A step in words, of which no two are alike."""
+        if step.kind == "wait":
+            return f"wait before pass {step.visit}"
+        behind = f" pass {step.visit}" if step.visit else ""
+        return f"{step.kind} array {self.request.arrays[step.array]} row {step.row}{behind}"
+
+    def _wait(self, visit: int) -> None:
+        """Let the rest of the gap pass, with nothing driven, stopping when asked to."""
+        clock = self.cells.clock
+        began, self.progress.phase = self._pass_began, f"waiting for pass {visit} of {self.request.passes}"
+        if visit == 1:
+            began = clock.now()
+        if began + self.request.gap > clock.now() and any(v == "ok" for v in self._pending.values()):
+            self.cells.safe()
+            while (left := began + self.request.gap - clock.now()) > 1e-6:
+                self._check_stop()
+                self.progress.tell()
+                clock.sleep(min(left, 1.0))
+            self.cells.prepare()
+        self._pass_began = clock.now()
 
     def last_read(self, cell: Cell) -> float:
         """What the last read of a cell gave, S."""
@@ -286,11 +216,10 @@ class Programming:
     def _wanted(self, array: int, row: int) -> list[int]:
         return [int(c) for c in np.flatnonzero(np.isfinite(self.request.target[array, row]))]
 
-    def _program(self, cell: Cell) -> Verdict:
-        request = self.request
-        budget = max(request.budget - self._spent.get(cell, 0), 0)
-        window = Window(float(request.target[cell]), request.tolerance, request.verify, budget)
-        state = self._states.get(cell) or self.algorithm.start(window)
+    def _program(self, cell: Cell, *, final: bool) -> Verdict:
+        request, algorithm = self.request, self._algorithms[cell[0]]
+        window = request.window(cell, max(request.budget - self._spent.get(cell, 0), 0), final=final)
+        state = self._states.get(cell) or algorithm.start(window)
         self.cells.select(request.arrays[cell[0]], cell[1], cell[2])
         while True:
             g = self._read(cell)
@@ -299,11 +228,12 @@ class Programming:
                     f"cell {cell} was read at the compliance: it has {g * 1e6:.3g} uS or more, and its target is "
                     f"{window.target * 1e6:.3g} uS; raise read.compliance in the station file, or look for a short"
                 )
-            state, answer = self.algorithm.decide(window, state, g)
-            if not isinstance(answer, Pulse):
+            state, answer = algorithm.decide(window, state, g)
+            if isinstance(answer, Pulse):
+                self._pulse(cell, answer, g)
+            elif answer != "again":
                 self._states[cell] = state
                 return answer
-            self._pulse(cell, answer, g)
 
     def _read(self, cell: Cell) -> float:
         self._check_stop()
@@ -353,7 +283,8 @@ class Programming:
 
     def _judge(self, cell: Cell, g: float) -> None:
         """For the progress: whether a cell that has been programmed is where it should be, as far as is known."""
-        inside, before = abs(g - float(self.request.target[cell])) <= self.request.tolerance, self._inside.get(cell)
+        inside = abs(g - float(self.request.target[cell])) <= self.request.tolerance_of(cell)
+        before = self._inside.get(cell)
         self._inside[cell] = inside
         self.progress.done += before is None
         self.progress.inside += inside - bool(before)
@@ -385,7 +316,42 @@ def program(
     Raises:
         Interrupted: `stop` said so.
     """
-    job = Programming(cells, writer, request, stop)
+    carry_out(Programming(cells, writer, request, stop), writer, listener, around)
+
+
+class Job(Protocol[S]):
+    """What `carry_out` carries out: `Programming`, or its like for another wiring."""
+
+    progress: Progress
+
+    def begin(self) -> None:
+        """Prepare, or take up what was interrupted."""
+        ...
+
+    def read_rows(self, name: str, title: str) -> Iterator[S]:
+        """Read everything into a map."""
+        ...
+
+    def steps(self) -> Iterator[S]:
+        """The order of work."""
+        ...
+
+    def name(self, step: S) -> str:
+        """A step in words."""
+        ...
+
+    def run(self, step: S) -> None:
+        """Do a step."""
+        ...
+
+
+def carry_out(
+    job: Job[S],
+    writer: RunWriter,
+    listener: Callable[[Progress], None] | None,
+    around: Callable[[str, Callable[[], object]], object],
+) -> None:
+    """The frame of every programming run: read, program in steps, read again."""
     if listener:
         job.progress.listeners.append(listener)
         job.progress.tell()
@@ -403,6 +369,5 @@ def program(
         around("read before", lambda: read_all("conductance_before", "conductance before programming"))
     writer.phase("program")
     for step in job.steps():
-        name = f"{step.kind} array {request.arrays[step.array]} row {step.row}"
-        around(name, lambda step=step: job.run(step))  # type: ignore[misc]  # the default binds the loop's value
+        around(job.name(step), lambda step=step: job.run(step))  # type: ignore[misc]  # the default binds the loop's value
     around("read after", lambda: read_all("conductance_after", "conductance after programming"))

@@ -16,7 +16,9 @@ import numpy as np
 import sim_configs
 from analysis.errors import AnalysisError
 from analysis.records import InstrumentId, RunHeader, RunWriter, layout, read_journal
+from analysis.records.guard import check_folder
 from analysis.records.journal import is_being_written
+from analysis.records.masking import masked
 from analysis.records.tables import Tables
 from instruments.clock import stopwatch
 from instruments.station import Station
@@ -188,7 +190,9 @@ def run_folder(runs: Path, name: str) -> Path:
     raise RequestError(f"run {name!r} not found, neither as a folder nor under {runs}")
 
 
-_RESUMES = {"program": "programming", "circle": "circle runs"}
+def procedure_of(folder: Path) -> str:
+    """Name of the procedure of a run, from its journal."""
+    return Tables.from_records(read_journal(folder / layout.JOURNAL).records).header.procedure
 
 
 def interrupted_run(folder: Path, procedure: str) -> tuple[Tables, StationFile]:
@@ -199,19 +203,26 @@ def interrupted_run(folder: Path, procedure: str) -> tuple[Tables, StationFile]:
     Raises:
         RequestError: the run is of another procedure, complete, or still going on.
     """
+    check_folder(folder)
     tables = Tables.from_records(read_journal(folder / layout.JOURNAL).records)
     header = tables.header
     if header.procedure != procedure:
         raise RequestError(
-            f"run {folder} is a {header.procedure} run; this resumes {_RESUMES.get(procedure, procedure)} only"
+            f"run {folder} is a {header.procedure} run; this resumes {procedure} runs only. "
+            f"Go on with it by: ohmflow resume {folder}"
         )
     if tables.outcome[0] == "completed":
         raise RequestError(f"run {folder} is complete; there is nothing to resume")
     if is_being_written(folder / layout.JOURNAL):
         raise RequestError(f"run {folder} is still going on; stop it first, or wait for it")
     copy = folder / layout.STATION
-    origin = Path(header.paths.get("station") or header.parameters.get("options", {}).get("station", ""))
+    options = header.parameters.get("options")
+    named = options.get("station", "") if isinstance(options, dict) else ""
+    origin = Path(header.paths.get("station") or str(named))
     station = StationFile.load(copy if copy.is_file() else origin)
+    if copy.is_file() and masked(station.text) != header.station:
+        # Its limits would be believed.
+        raise RequestError(f"{copy} is not the station file that the run was begun with; restore it")
     return tables, replace(station, path=sim_configs.find(origin))
 
 

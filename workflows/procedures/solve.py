@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.calibration import LoopErrors, LoopTables
-from analysis.diffusion.hardware import UNIT_VOLT, Drive
+from analysis.diffusion.hardware import UNIT_VOLT, AnalogNetwork, Drive
 from analysis.mapping import NetworkMap
 from analysis.records import Recorder
 from instruments.board import Board
@@ -27,6 +27,8 @@ EMBEDDING_VOLTS = 0.5
 """DAC volts per unit of embedding (published firmware: five times its bias of 0.1 V)."""
 OUTPUT_GAIN = 5.0
 """V/V behind the last layer: the published network multiplies its output by 5."""
+LEAST_FEEDBACK = 10e3
+"""ohm; the smallest feedback that the board's potentiometers can be set to (extended dialect)."""
 KZ_TRIM, KZ_NOISE = 1.0, 8.0
 """Gain of the noise channels, 1/s: small for fine trims, large for the noise of an SDE."""
 
@@ -103,6 +105,14 @@ def load_board(board: Board, program: BoardProgram, network: NetworkMap) -> None
     board.set_analog("kz", program.kz)
     board.upload_table(program.table)
     board.set_noise(program.noise)  # type: ignore[arg-type]  # "on" or "trim"
+
+
+def keep_network(writer: Recorder, placed: NetworkMap, network: AnalogNetwork) -> None:
+    """Record where the layers are and with which gains they are read."""
+    writer.data("network/gains", np.array(network.gains), units="1/S", title="units per siemens, by layer")
+    for i, layer in enumerate(placed.layers):
+        writer.data(f"network/rows_{i + 1}", layer.rows, title="source lines of the layer's outputs")
+        writer.data(f"network/columns_{i + 1}", layer.columns, title="bit lines of its inputs, bias last")
 
 
 Mover = Callable[[str, Mapping[int, str]], None]

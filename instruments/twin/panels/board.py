@@ -14,6 +14,7 @@ from instruments import board_frames as frames
 from instruments.errors import ConfigError
 from instruments.twin.dac import RunTrace
 from instruments.twin.firmware import SETTLE_NS, TICK_NS, WORD_NS, Firmware
+from instruments.twin.line_rate import LineRate
 from instruments.twin.panels.board_verbs import Verbs
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class BoardPanel:
     Options:
         firmware: `published` (default), or `extended`: published and framed commands.
         serial: serial number that ID reports; `TWIN-0001`.
+        columns: extended firmware only: `no` for a board without column mode, of dialect 1.1.
         wired: published firmware only, which has no command for it: how somebody has set the board's switches by
             hand: `compute` (default), `safe`, or `program ARRAY ROW COL`.
 
@@ -41,7 +43,7 @@ class BoardPanel:
     """
 
     def __init__(self, bench: "Bench", options: Mapping[str, str]) -> None:
-        known = {"firmware", "serial", "wired"}
+        known = {"firmware", "serial", "wired", "columns"}
         if unknown := sorted(set(options) - known):
             raise ConfigError(f"board: unknown option {unknown[0]!r}; allowed: {', '.join(sorted(known))}")
         kind = options.get("firmware", "published")
@@ -52,6 +54,9 @@ class BoardPanel:
             raise ConfigError(f"board: serial {serial!r} must be 1 to 32 letters, digits or _.-")
         if kind == "extended" and "wired" in options:
             raise ConfigError("board: wired is for the published firmware; the extended one sets the switches itself")
+        if options.get("columns", "yes") not in ("yes", "no") or (kind == "published" and "columns" in options):
+            raise ConfigError("board: columns is yes or no, and for the extended firmware")
+        self.rate = LineRate() if kind == "extended" and options.get("columns") != "no" else None
         self._bench, self._clock = bench, bench.clock
         self._zero_ns = bench.clock.now_ns
         self._firmware = Firmware(lambda: bench.rng("board"), bench.clock.now())
@@ -60,7 +65,7 @@ class BoardPanel:
         self._damaged = self._cr = False
         self._verbs: Verbs | None = None
         if kind == "extended":
-            self._verbs = Verbs(self._firmware, self._clock, bench.fixture, serial, self.sync)
+            self._verbs = Verbs(self._firmware, self._clock, bench.fixture, serial, self.sync, self.rate)
         else:
             self.wire_by_hand(options.get("wired", "compute"))
 

@@ -5,7 +5,7 @@ lost at power-off, as on a board without battery.
 """
 
 from collections.abc import Callable, Generator
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 import simpy
@@ -14,9 +14,12 @@ from instruments import board_frames as frames
 from instruments.clock import NS, VirtualClock
 from instruments.twin.dac import Words
 from instruments.twin.firmware import RUN_TICKS, TICK_NS, Firmware, Settings, type_tables
+from instruments.twin.line_rate import LineRate
 from instruments.twin.panels.board_arguments import Refusal, checked, lines, real, switch, whole
+from instruments.twin.panels.board_columns import CAPABILITIES as COLUMN_CAPABILITIES
+from instruments.twin.panels.board_columns import ColumnVerbs, Switches
 
-DIALECT: Final = "1.1"
+DIALECT: Final = "1.2"
 CAPABILITIES: Final = "SEL+INIT+GAIN+TABLE+RUN+WATCHDOG+ANALOG+ROUTE"
 SELECT_SETTLE: Final = 10e-6
 """s from a cell selection to its acknowledgement: a shift register of 74 bits at 10 MHz, then TMUX1134 (< 1 us)."""
@@ -47,29 +50,6 @@ _ANALOG: Final[dict[str, tuple[float, float]]] = {
 """Digital potentiometers: the layers' feedback resistors (ohm), the output gain, the loop gains (1/(V s), KZ 1/s)."""
 
 
-class Switches(Protocol):
-    """What the verbs need of the bench's wires."""
-
-    @property
-    def arrays(self) -> int:
-        """Arrays on the board."""
-        ...
-
-    @property
-    def rows(self) -> int:
-        """Rows of an array."""
-        ...
-
-    @property
-    def cols(self) -> int:
-        """Columns of an array."""
-        ...
-
-    def connect(self, mode: str, array: int, row: int, col: int) -> None:
-        """Set the switches."""
-        ...
-
-
 class Verbs:
     """State and verbs of the extended dialect.
 
@@ -79,13 +59,22 @@ class Verbs:
         switches: the bench's wires.
         serial: serial number to report.
         sync: brings the firmware up to the clock's present and delivers runs that ended.
+        rate: of the serial line; None for a board without column mode, which has no need of another one.
     """
 
     def __init__(
-        self, firmware: Firmware, clock: VirtualClock, switches: Switches, serial: str, sync: Callable[[], None]
+        self,
+        firmware: Firmware,
+        clock: VirtualClock,
+        switches: Switches,
+        serial: str,
+        sync: Callable[[], None],
+        rate: LineRate | None = None,
     ) -> None:
         self.mode = "SAFE"
         self.plain = True
+        self._rate = rate
+        self._columns = None if rate is None else ColumnVerbs(clock, switches, self._connect_column, rate)
         self._firmware, self._clock, self._switches = firmware, clock, switches
         self._serial, self._sync = serial, sync
         self._last: tuple[frames.Frame, bytes] | None = None
@@ -123,6 +112,8 @@ class Verbs:
 
     def _execute(self, body: str) -> str:
         verb, *arguments = body.split(" ")
+        if self._columns is not None and verb in self._columns.verbs:
+            return self._columns.execute(verb, arguments)
         handler = getattr(self, f"_do_{_VERBS.get(verb, '')}", None)
         if handler is None:
             raise Refusal(frames.UNKNOWN_VERB, "unknown verb")
@@ -136,7 +127,9 @@ class Verbs:
     # Identity and modes
 
     def _do_id(self) -> str:
-        return f"ohmflow-twin,HDPM-X,{self._serial},{DIALECT},{CAPABILITIES}"
+        if self._columns is None:
+            return f"ohmflow-twin,HDPM-X,{self._serial},1.1,{CAPABILITIES}"
+        return f"ohmflow-twin,HDPM-X,{self._serial},{DIALECT},{CAPABILITIES}+{COLUMN_CAPABILITIES}"
 
     def _do_geometry(self) -> str:
         return f"{self._switches.arrays} {self._switches.rows} {self._switches.cols}"
@@ -167,6 +160,8 @@ class Verbs:
     def _do_reset(self) -> str:
         self._do_safe()
         self._power_on("HOST")
+        if self._rate is not None:
+            self._rate.change(self._rate.base)
         return ""
 
     def _do_select(self, *place: str) -> str:
@@ -186,6 +181,16 @@ class Verbs:
 
     def _do_get_select(self) -> str:
         return "NONE" if self._cell is None else "{} {} {}".format(*self._cell)
+
+    def _connect_column(self, place: tuple[int, int] | None) -> None:
+        if self.mode != "PROGRAM":
+            raise Refusal(frames.WRONG_MODE, "columns are connected in PROGRAM")
+        self._cell = None
+        if place is None:
+            self._switches.connect("program", -1, -1, -1)
+        else:
+            self._switches.connect_column(*place)
+        self._clock.sleep(SELECT_SETTLE)
 
     def _do_watchdog(self, seconds: str) -> str:
         value = real(seconds, 0.0, 3600.0)

@@ -1,0 +1,1 @@
+"""Quantities extracted from the run files of characterisations, each with its uncertainty."""

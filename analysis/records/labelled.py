@@ -1,0 +1,59 @@
+"""A run as one xarray Dataset; xarray is asked for only here."""
+
+import importlib
+from typing import Any
+
+import numpy as np
+
+from analysis.errors import AnalysisError
+from analysis.records import layout
+from analysis.records.reader import RunFile
+
+
+def to_xarray(run: RunFile) -> Any:
+    """Maps, cells and events of a run, read into an `xarray.Dataset` with names, axes and units.
+
+    Maps are variables over (array, row, col), `array` only where the run has several; columns of the cells' table are
+    `cell_...` over the same; columns of the events are `event_...` over `event`, with their time as coordinate. Codes
+    are names. Every variable has `units` and `long_name`; the dataset says run, procedure, world, chip, start, status.
+
+    Raises:
+        AnalysisError: xarray is not installed, or the file is damaged.
+    """
+    try:
+        xarray = importlib.import_module("xarray")
+    except ImportError as error:
+        raise AnalysisError("this needs the package xarray: pip install 'ohmflow[notebook]'") from error
+    header = run.header
+    shape = layout.shape_of(*header.shape)
+    axes = ("array", "row", "col")[-len(shape) :]
+    variables: dict[str, Any] = {}
+    for name in run.maps:
+        attributes = {"units": run.map_units(name), "long_name": layout.MAPS.get(name, name)}
+        variables[name] = (axes, run.map(name), attributes)
+    for prefix, table, columns, dims in (
+        ("cell", run.cells, layout.CELL_COLUMNS, axes),
+        ("event", run.events, layout.EVENT_COLUMNS, ("event",)),
+    ):
+        for column in columns:
+            if prefix == "cell" and column.name in ("array", "row", "col"):
+                continue
+            values = table[column.name]
+            named = values if column.names is None else layout.names_of(values, column.names)
+            reshaped = named.reshape(shape) if prefix == "cell" else named
+            attributes = {"units": column.units or "", "long_name": column.meaning}
+            variables[f"{prefix}_{column.name}"] = (dims, reshaped, attributes)
+    coordinates: dict[str, Any] = {
+        axis: (axis, np.arange(length), {"units": ""}) for axis, length in zip(axes, shape, strict=True)
+    }
+    coordinates["event_time"] = variables.pop("event_time")
+    about = {
+        "run_id": header.run_id,
+        "procedure": header.procedure,
+        "world": run.world,
+        "chip": header.chip,
+        "started": header.started,
+        "status": run.status,
+        "title": header.title,
+    }
+    return xarray.Dataset(variables, coordinates, about)
