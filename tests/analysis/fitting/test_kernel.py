@@ -31,7 +31,7 @@ def density(
     """Density at each of `after`, per uS."""
     run = kernel.set_likelihood if is_set else kernel.reset_likelihood
     first = np.arange(len(after) + 1)
-    obs = np.array([[before, y, volts, gate, 1.0, 0.06, 0.016, 0.016, 0.0, 0.5, min(before, 8.0)] for y in after])
+    obs = np.array([[before, y, volts, gate, 1.0, 0.06, 0.008, 0.008, 0.008, 0.008, 0.0, 0.5, min(before, 8.0)] for y in after])
     out = np.zeros(len(after))
     run(obs, first, np.tile(latent, (len(after), 1)), shared, 0.3, 10.0, out)
     return np.asarray(np.exp(out) - kernel.LEAST)
@@ -78,7 +78,7 @@ def test_the_density_is_that_of_the_physics(kind: str, before: float, volts: flo
     latent = [125.0, 0.6, 1.35, 160.0] if kind == "set" else [1.25, 8.0]
     after = (0.0277 * np.log10(max(float(np.median(seen)), 1.5))) ** 2 * np.log(1.02 / 0.04)
     run = kernel.set_likelihood if kind == "set" else kernel.reset_likelihood
-    obs = np.array([[before, y, volts, gate, 1.0, 0.06, noise + after, 1.0, 0.0, 0.0, min(before, 8.0)] for y in GRID])
+    obs = np.array([[before, y, volts, gate, 1.0, 0.06, noise, after, 1.0, 1.0, 0.0, 0.0, min(before, 8.0)] for y in GRID])
     out = np.zeros(len(GRID))
     run(obs, np.arange(len(GRID) + 1), np.tile(latent, (len(GRID), 1)), SHARED, 0.3, 10.0, out)
     below = np.cumsum(np.exp(out) - kernel.LEAST) * 0.02
