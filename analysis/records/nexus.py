@@ -26,7 +26,13 @@ def collection(parent: h5py.Group, name: str, nx_class: str = "NXcollection") ->
 def put(
     group: h5py.Group, name: str, values: Any, units: str | None = None, meaning: str | None = None
 ) -> h5py.Dataset:
-    """A dataset with units; a long one is chunked and compressed so that every reader can open it."""
+    """A dataset with units; a long one is chunked and compressed so that every reader can open it.
+
+    A name with slashes puts it into collections, made if need be.
+    """
+    *parents, name = name.split("/")
+    for parent in parents:
+        group = group[parent] if parent in group else collection(group, parent)
     if isinstance(values, np.ndarray) and values.size > _SMALL:
         chunks = tuple(min(n, 16384) for n in values.shape) if values.ndim == 1 else True
         options = {"chunks": chunks, "compression": "gzip", "compression_opts": 1, "shuffle": True}

@@ -61,7 +61,7 @@ Record = dict[str, Any]
 Cell = tuple[int, int, int]
 
 WANTED = {**row(7, 0, 6), **row(8, 0, 6), **row(9, 0, 4)}
-SAMPLES = 30
+SAMPLES = 300
 CIRCLE = CircleOptions(
     samples=SAMPLES, uncalibrated=4, calibration_runs=8, calibration_rounds=1, recipe="quick", compensation=10,
     points=500, field=3, chip="1", baseline=False, run_id="run",

@@ -41,6 +41,8 @@ def fill(run: RunWriter, offset: float = 0.0) -> None:
         run.event("read", row, 0, amplitude=0.2, conductance=5e-5 + offset * row)
         run.cell(row, 0, "ok")
     run.data("extra", np.arange(3.0), units="V")
+    run.data("nested/deep/extra", np.arange(3.0), units="V")
+    run.twin("drives/time", np.arange(3.0), units="s")
     run.note("probe lifted")
 
 
@@ -155,6 +157,17 @@ def test_each_fault_is_found_and_named(folder: Path, spoil: Callable[[h5py.File]
         spoil(file)
     found = faults(folder)
     assert any(place in line for line in found), found
+
+
+def test_what_the_first_files_lacked_is_only_remarked(folder: Path) -> None:
+    with h5py.File(folder / layout.FINAL, "r+") as file:
+        del file["entry/data/nested"].attrs["NX_class"]
+        del file["entry/waveforms/scope1/intact"].attrs["units"]
+    assert faults(folder) == []
+    assert [finding.place for finding in validate(folder)] == [
+        "/entry/data/nested",
+        "/entry/waveforms/scope1/intact",
+    ]
 
 
 def test_a_changed_journal_is_found(folder: Path) -> None:
