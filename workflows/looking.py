@@ -14,7 +14,7 @@ from analysis.records.difference import Change, RunDifference
 from analysis.records.guard import damage_told
 from analysis.records.reader import RunFile
 from instruments.quantity import si
-from workflows.console import closing_table, errors, print_table, show
+from workflows.console import closing_table, console, errors, print_table, show
 from workflows.errors import RequestError
 from workflows.flows.environment import state_folder
 from workflows.measures import apart, both, measures
@@ -72,6 +72,10 @@ def database_of(folder: Path) -> Path:
     return state_folder() / "catalogues" / f"{name}.sqlite"
 
 
+_WIDE = 120
+"""Columns of a terminal that can show every column of the list."""
+
+
 def list_runs(folder: Path, *, as_json: bool, **asked: Any) -> None:
     """Print the runs that `find_runs` finds."""
     found = find_runs(folder, **asked)
@@ -80,19 +84,17 @@ def list_runs(folder: Path, *, as_json: bool, **asked: Any) -> None:
         return
     good = [entry for entry in found if not entry.problem]
     shown = [name for name in _SHOWN if any(name in entry.metrics for entry in good)]
+    if console.width < _WIDE:
+        shown = shown[:1]
     if good:
-        rows = [
-            (
-                _named(entry, folder), entry.procedure, entry.world, entry.chip, entry.started[:16].replace("T", " "),
-                entry.status, clock_text(entry.duration), *(_value(name, entry.metrics.get(name)) for name in shown),
-            )
-            for entry in good
-        ]  # fmt: skip
-        print_table(
-            f"{len(good)} runs in {folder}",
-            ("run", "procedure", "world", "chip", "started", "status", "lab's clock", *shown),
-            rows,
-        )
+        wide = console.width >= _WIDE
+        columns = ["run", "chip", "started", "status", *(("procedure", "world", "lab's clock") if wide else ())]
+        rows = []
+        for entry in good:
+            row = [_named(entry, folder), entry.chip, entry.started[:16].replace("T", " "), entry.status]
+            more = (entry.procedure, entry.world, clock_text(entry.duration)) if wide else ()
+            rows.append([*row, *more, *(_value(name, entry.metrics.get(name)) for name in shown)])
+        print_table(f"{len(good)} runs in {folder}", (*columns, *shown), rows)
     else:
         show(f"no run in {folder} matches")
     for entry in found:

@@ -13,6 +13,7 @@ import pytest
 
 from analysis.records import InstrumentId, Measure, RunHeader, RunWriter, layout, open_run
 from workflows import cli
+from workflows.console import console
 from workflows.measures import apart, measures, share, spread
 
 Ohmflow = Callable[..., tuple[int, str, str]]
@@ -97,7 +98,12 @@ def test_runs_are_listed_as_asked(ohmflow: Ohmflow, asked: list[str], found: lis
     assert [entry["run_id"] for entry in json.loads(out)] == found
 
 
-def test_a_list_for_people_has_metrics_and_what_is_damaged(ohmflow: Ohmflow, runs: Path) -> None:
+def test_a_list_for_people_has_metrics_and_what_is_damaged(
+    ohmflow: Ohmflow, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    narrow = next(line for line in ohmflow("runs")[1].splitlines() if "good" in line)
+    assert narrow.replace("│", " ").split()[1:3] == ["7", "2031-05-07"]
+    monkeypatch.setattr(console, "_width", 140)
     (runs / "broken").mkdir()
     (runs / "broken" / layout.FINAL).write_bytes(b"nothing" * 100)
     try:
@@ -107,7 +113,8 @@ def test_a_list_for_people_has_metrics_and_what_is_damaged(ohmflow: Ohmflow, run
         (runs / "broken").rmdir()
     assert code == 0
     good = next(line for line in out.splitlines() if "good" in line)
-    assert good.replace("│", " ").split()[1:4] == ["program", "simulated", "7"]
+    assert good.replace("│", " ").split()[1:4] == ["7", "2031-05-07", "08:00"]
+    assert {"program", "simulated"} <= set(good.split())
     assert "499 nS" in good
     assert "damaged" in out
     assert "can't be read as HDF5" in out
