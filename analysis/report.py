@@ -5,7 +5,7 @@ from pathlib import Path
 
 from analysis.circle import CircleSummary, summarise_circle
 from analysis.circle_cost import CircleCost, Solved, circle_cost
-from analysis.claims import CLAIMS
+from analysis.claims import CLAIMS, Claim
 from analysis.cost import Entry, si
 from analysis.figures.circle import draw_circle
 from analysis.figures.cost import draw_cost
@@ -30,13 +30,29 @@ def report_circle(run: RunFile, folder: Path) -> Path:
 
 def circle_page(run: RunFile, summary: CircleSummary, cost: CircleCost, pictures: Sequence[Path]) -> str:
     """The page's HTML, pictures included."""
+    return result_page(
+        run, "circle", "A circle out of noise", quality_rows(summary), pictures, cost_rows(summary, cost), cost, CLAIMS
+    )
+
+
+def result_page(
+    run: RunFile,
+    name: str,
+    heading: str,
+    outcome: Rows,
+    pictures: Sequence[Path],
+    costs: Rows,
+    cost: CircleCost,
+    claims: Sequence[Claim],
+) -> str:
+    """A page of a run that solved the loop's equation: outcome first, then figures, costs, claims, provenance."""
     world = "SIMULATED on a twin" if run.world == "simulated" else "measured on real instruments"
     parts = [
-        f"<h1>A circle out of noise</h1><p>{text(run.header.run_id)} · <span class=world>{world}</span> · "
+        f"<h1>{text(heading)}</h1><p>{text(run.header.run_id)} · <span class=world>{world}</span> · "
         f"{text(run.status)} · chip {text(run.header.chip)}</p>",
-        "<h2>Outcome</h2>", table(quality_rows(summary)),
+        "<h2>Outcome</h2>", table(outcome),
         "<h2>Figures</h2>", *(picture(p) for p in pictures),
-        "<h2>What it cost</h2>", table(cost_rows(summary, cost)),
+        "<h2>What it cost</h2>", table(costs),
     ]  # fmt: skip
     if cost.comparison is not None:
         parts += [f"<p>{text(cost.comparison.verdict)}</p>"]
@@ -44,12 +60,12 @@ def circle_page(run: RunFile, summary: CircleSummary, cost: CircleCost, pictures
         "<h3>What the projection hangs on</h3>", table(sensitivity_rows(cost)),
         "<h2>What the paper says</h2>",
         "<p class=paper>The publication's numbers, for comparison; nothing above is computed from them.</p>",
-        table([(f"{c.source}, {c.task}", c.explain()) for c in CLAIMS]),
+        table([(f"{c.source}, {c.task}", c.explain()) for c in claims]),
         "<h2>Provenance</h2>", table(provenance_rows(run)),
-        f"<p>Make it again: <code>{text(run.header.command_line or 'ohmflow demo')}</code>; "
+        f"<p>Make it again: <code>{text(run.header.command_line or f'ohmflow {run.header.procedure}')}</code>; "
         f"this page: <code>ohmflow summary {text(str(run.header.run_id))}</code></p>",
     ]  # fmt: skip
-    return page(f"{run.header.run_id}: circle", parts)
+    return page(f"{run.header.run_id}: {name}", parts)
 
 
 def quality_rows(s: CircleSummary) -> Rows:

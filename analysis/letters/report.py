@@ -16,9 +16,9 @@ from analysis.figures.cost import draw_cost
 from analysis.figures.programming import label
 from analysis.letters.data import CLASSES
 from analysis.letters.summary import LettersRun, LettersSummary, summarise_letters
-from analysis.page import Rows, metric_text, page, picture, provenance_rows, table, text
+from analysis.page import Rows, metric_text
 from analysis.records import RunFile
-from analysis.report import cost_rows, sensitivity_rows
+from analysis.report import cost_rows, result_page
 
 Array = npt.NDArray[np.float64]
 
@@ -83,27 +83,9 @@ def _one_start(run: RunFile, opened: LettersRun, path: Path, note: str) -> Path:
 
 def letters_page(run: RunFile, summary: LettersSummary, cost: CircleCost, pictures: Sequence[Path]) -> str:
     """The page's HTML, pictures included."""
-    world = "SIMULATED on a twin" if run.world == "simulated" else "measured on real instruments"
+    costs = [*cost_rows(summary, cost), *letter_cost_rows(run, summary, cost)]
     claims = [c for c in CLAIMS if c.task == "letters"]
-    parts = [
-        f"<h1>Letters out of noise</h1><p>{text(run.header.run_id)} · <span class=world>{world}</span> · "
-        f"{text(run.status)} · chip {text(run.header.chip)}</p>",
-        "<h2>Outcome</h2>", table(quality_rows(summary)),
-        "<h2>Figures</h2>", *(picture(p) for p in pictures),
-        "<h2>What it cost</h2>", table([*cost_rows(summary, cost), *letter_cost_rows(run, summary, cost)]),
-    ]  # fmt: skip
-    if cost.comparison is not None:
-        parts += [f"<p>{text(cost.comparison.verdict)}</p>"]
-    parts += [
-        "<h3>What the projection hangs on</h3>", table(sensitivity_rows(cost)),
-        "<h2>What the paper says</h2>",
-        "<p class=paper>The publication's numbers, for comparison; nothing above is computed from them.</p>",
-        table([(f"{c.source}, {c.task}", c.explain()) for c in claims]),
-        "<h2>Provenance</h2>", table(provenance_rows(run)),
-        f"<p>Make it again: <code>{text(run.header.command_line or 'ohmflow generate')}</code>; "
-        f"this page: <code>ohmflow summary {text(str(run.header.run_id))}</code></p>",
-    ]  # fmt: skip
-    return page(f"{run.header.run_id}: letters", parts)
+    return result_page(run, "letters", "Letters out of noise", quality_rows(summary), pictures, costs, cost, claims)
 
 
 def quality_rows(s: LettersSummary) -> Rows:
