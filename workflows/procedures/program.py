@@ -6,7 +6,7 @@ nothing touches it again, a resumed run included.
 """
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from analysis.records import ResumeState, RunWriter
 from instruments.array import CellArray
 from instruments.errors import DoubtError, InstrumentError
 from workflows.errors import Interrupted, RequestError
+from workflows.procedures.carry_out import carry_out
 from workflows.procedures.program_progress import VISITS, Progress
 from workflows.procedures.program_request import ProgramRequest
 from workflows.procedures.write_verify import ALGORITHMS, Pulse, State, Verdict, WriteVerify
@@ -23,14 +24,13 @@ __all__ = ["MOST_DOUBTS", "RECOGNISED_BY", "VISITS", "Cell", "ProgramRequest", "
 
 Floats = npt.NDArray[np.float64]
 Cell = tuple[int, int, int]
-S = TypeVar("S")
 
 MOST_DOUBTS = 3
 """Pulses on one cell that may go unacknowledged before the run stops."""
 
 
 class Step(NamedTuple):
-    """One unit of work, the size of a Prefect task: a row to program or to verify again, or the wait before a pass."""
+    """One unit of work: a row to program or to verify again, or the wait before a pass."""
 
     kind: str  # "program", "verify" or "wait"
     array: int  # slice of the target; -1: none in particular
@@ -317,57 +317,3 @@ def program(
         Interrupted: `stop` said so.
     """
     carry_out(Programming(cells, writer, request, stop), writer, listener, around)
-
-
-class Job(Protocol[S]):
-    """What `carry_out` carries out: `Programming`, or its like for another wiring."""
-
-    progress: Progress
-
-    def begin(self) -> None:
-        """Prepare, or take up what was interrupted."""
-        ...
-
-    def read_rows(self, name: str, title: str) -> Iterator[S]:
-        """Read everything into a map."""
-        ...
-
-    def steps(self) -> Iterator[S]:
-        """The order of work."""
-        ...
-
-    def name(self, step: S) -> str:
-        """A step in words."""
-        ...
-
-    def run(self, step: S) -> None:
-        """Do a step."""
-        ...
-
-
-def carry_out(
-    job: Job[S],
-    writer: RunWriter,
-    listener: Callable[[Progress], None] | None,
-    around: Callable[[str, Callable[[], object]], object],
-) -> None:
-    """The frame of every programming run: read, program in steps, read again."""
-    if listener:
-        job.progress.listeners.append(listener)
-        job.progress.tell()
-    job.begin()
-
-    def read_all(name: str, title: str) -> None:
-        for _ in job.read_rows(name, title):
-            pass
-
-    state = writer.state
-    untouched = state is None or not (state.finished or state.in_doubt or np.any(state.cells["pulses"]))
-    if not untouched:
-        job.progress.worked += VISITS["read"] * job.progress.cells
-    else:
-        around("read before", lambda: read_all("conductance_before", "conductance before programming"))
-    writer.phase("program")
-    for step in job.steps():
-        around(job.name(step), lambda step=step: job.run(step))  # type: ignore[misc]  # the default binds the loop's value
-    around("read after", lambda: read_all("conductance_after", "conductance after programming"))

@@ -19,7 +19,8 @@ from instruments.errors import DoubtError, InstrumentError
 from instruments.limits import Limits
 from instruments.station import Station
 from workflows.errors import Interrupted, RequestError
-from workflows.procedures.program import MOST_DOUBTS, RECOGNISED_BY, Cell, carry_out, program
+from workflows.procedures.carry_out import carry_out
+from workflows.procedures.program import MOST_DOUBTS, RECOGNISED_BY, Cell, program
 from workflows.procedures.program_progress import VISITS, Progress
 from workflows.procedures.program_request import ProgramRequest
 from workflows.procedures.write_verify import ALGORITHMS, Pulse, State, Verdict, WriteVerify
