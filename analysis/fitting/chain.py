@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from analysis.fitting import kernel
+from analysis.fitting import jumps, kernel
 from analysis.fitting.model import LATENT, MICRO, RESETS, SETS, Draws, Floats
 from analysis.fitting.observations import Steps
 from analysis.fitting.start import Side, begin_at, gate_line
@@ -31,6 +31,7 @@ class Chain:
         self.latent = self.mean + 0.3 * self.spread * rng.standard_normal((count, 6))
         self.free = np.ones(6, bool)
         self.free_shared = np.ones(7, bool)
+        self.free_shared[[jumps.PROBABILITY, jumps.SIZE]] = False  # they have moves of their own
         self.scale = [np.full(count, 0.6), np.full(count, 0.6)]
         self.chol = [np.diag(self.spread[part]) for part in (SETS, RESETS)]
         self.sums = [np.zeros((count, n)) for n in (4, 2)]
@@ -38,6 +39,7 @@ class Chain:
         self.number = 0
         self.stretch = np.array([0.1, 0.1])
         self.shared_scale = 0.3
+        self.jump_scale = 0.3
         self.shared_chol = np.diag([0.03, 0.05, 0.05, 0.2, 0.1, 0.05, 0.0])
         self.shared_past: list[Floats] = []
         self.counts = np.zeros((3, 2))
@@ -143,13 +145,16 @@ class Chain:
         self.scale[part][:] = 2.0 / np.sqrt(n)
 
     def step(self, *, adapt: bool = False, step: int = 0, of: int = 1) -> None:
-        """One sweep: cells, means and spreads, common constants twice."""
+        """One sweep: cells, means and spreads, common constants; jumps every other time, for what they cost."""
         for part in (0, 1):
             self._cells(part, adapt=adapt)
         self._population()
         if self.free[0]:
             self._stretch(step % 2, adapt=adapt)
-        for _ in range(2):
+        self._common(adapt=adapt, step=step)
+        if step % 2:
+            self._jumps(adapt=adapt)
+        else:
             self._common(adapt=adapt, step=step)
         if adapt and step in (of // 3, 2 * of // 3):
             self._learn()
@@ -258,7 +263,23 @@ class Chain:
                 self.shared_chol = np.linalg.cholesky(covariance)
                 self.shared_scale = 0.8 if old else self.shared_scale
 
+    def _jumps(self, *, adapt: bool) -> None:
+        kick = self.jump_scale * float(self.rng.standard_normal())
+        reference, width = self._common_scale()
+        chosen = [jumps.PROBABILITY, jumps.SIZE]
+
+        def prior(x: Floats) -> Floats:
+            return np.asarray(-0.5 * np.sum(((x - reference[chosen]) / width[chosen]) ** 2, axis=1))
+
+        self.shared, self.log_l, chance = jumps.draw(self.sides, self.latent, self.shared, kick, prior, self.rng)
+        if adapt:
+            self.jump_scale *= float(np.exp(0.1 * (chance - 0.4)))
+
     def _common_prior(self, x: Floats) -> float:
+        reference, width = self._common_scale()
+        return float(-0.5 * np.sum(((x - reference) / width) ** 2))
+
+    def _common_scale(self) -> tuple[Floats, Floats]:
         """Wide: normal about the base preset in the logarithm, to keep what is hardly seen in reach."""
         reference = self._bent(np.array([
             self.base["v0"], max(self.base["c2c"], 5e-3), max(self.base["reset_sigma"], 0.03),
@@ -267,7 +288,7 @@ class Chain:
         ]))  # fmt: skip
         width = np.array([1.5, 1.5, 1.5, 2.0, 1.5, 1.5, 1.0])
         width[6] = max(self.relax_b[1] / max(self.relax_b[0], 1e-3), 1e-3)
-        return float(-0.5 * np.sum(((x - reference) / width) ** 2))
+        return reference, width
 
     @staticmethod
     def _bent(shared: Floats) -> Floats:

@@ -87,8 +87,9 @@ def _relaxed(step: float, lasting: float, waning: float, relax_b: float, floor: 
 
 @compiled
 def _set_density(
-    o: Floats, first: float, second: float, k: float, v_t: float, v_s: float, g_max: float, s: Floats, floor: float, full: float
-) -> float:
+    o: Floats, first: float, second: float, k: float, v_t: float, v_s: float, g_max: float, s: Floats, floor: float,
+    full: float,
+) -> float:  # fmt: skip
     """Density of the read after a SET, 1/uS; `first` and `second` are the reads' variances."""
     v0, c2c, jump, jump_size = s[0], s[1], s[3], s[4]
     before, after, volts, gate, width = o[0], o[1], o[2], o[3], o[4]
@@ -203,8 +204,16 @@ def _reset_density(
     v0, c2c, sigma, jump, jump_size = s[0], s[1], s[2], s[3], s[4]
     before, after, volts, width = o[0], o[1], o[2], o[4]
     lasting = log1p(o[5] * exp(min(s[5] / s[6], 500.0)))
-    room = max(before - g_min, 1e-3)
     seen = before - after
+    # A cell at G_min or, by relaxing, below it stays where it is.
+    first_sd = sqrt(first)
+    at_rest = _phi((g_min - before) / first_sd)
+    idle = 0.0
+    if at_rest > 1e-9:
+        idle = at_rest * _normal(seen, first + second + _relaxed(0.0, lasting, o[11], s[6], floor, full))
+        if at_rest > 1.0 - 1e-9:
+            return idle
+    room = max(before - g_min, 0.5 * first_sd)
     e = min((volts - v_r) / v0, 60.0)
     spread = c2c / v0
     rate = width * exp(e)
@@ -244,7 +253,7 @@ def _reset_density(
             if jumping > 0.0:
                 here += jumping * _partial_jump(seen, f, sigma, noise, jump_size * jump_size, room, whole)
         density += w * here
-    return density / weight_sum
+    return (1.0 - at_rest) * density / weight_sum + idle
 
 
 LEAST = 1e-7

@@ -2,7 +2,8 @@
 
 Each cell has its own k_g, V_t, V_s, G_max, V_r, G_min, normal about the chip's means with the chip's spreads; v0, c2c,
 the RESET's sigma, jumps and the relaxation's a are common. Metropolis steps move a cell's constants (all cells at once;
-SET and RESET separate given the common ones) and the common ones; means and spreads come from exact conditionals.
+SET and RESET separate given the common ones) and the common ones; means, spreads and the share of jumps come from exact
+conditionals.
 What comes out are draws of everything: intervals need no further approximation.
 """
 

@@ -24,6 +24,20 @@ class Side:
         self._run: Any = kernel.set_likelihood if is_set else kernel.reset_likelihood
         self._floor, self._full = base["relax_floor"], base["relax_full"] * MICRO
 
+    def each(self, latent: Floats, shared: Floats) -> Floats:
+        """Likelihood of each pulse, 1/uS, (n,), as `likelihood` takes it."""
+        out = np.zeros(len(self.obs))
+        if len(self.obs):
+            every = np.repeat(latent, np.diff(self.first), axis=0)
+            first = np.arange(len(self.obs) + 1)
+            self._run(self.obs, first, np.ascontiguousarray(every), shared, self._floor, self._full, out)
+        return np.asarray(np.exp(out))
+
+    def by_cell(self, each: Floats) -> Floats:
+        """Sums of pulses' values by cell, (cells,)."""
+        cell = np.repeat(np.arange(len(self.seen)), np.diff(self.first))
+        return np.asarray(np.bincount(cell, each, minlength=len(self.seen)), dtype=np.float64)
+
     def bottoms(self, g_min: Floats) -> None:
         """Tell each cell's G_min, uS, (cells,): where downward jumps end."""
         self.obs[:, 12] = np.minimum(self.obs[:, 0], np.repeat(g_min, np.diff(self.first)))

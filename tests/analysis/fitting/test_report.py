@@ -68,9 +68,9 @@ def test_the_right_law_is_not_contradicted(fitted: Any) -> None:
 
 def test_another_physics_is_found_out() -> None:
     rng = np.random.default_rng(8)
-    lab = Laboratory(load_law("soft-bounds", Path(".")), 48, rng)
+    lab = Laboratory(load_law("soft-bounds", Path(".")), 28, rng)
     seen = observe([characterise(lab, Protocol(gate_repeats=2, ladders=2, noise_slow=0, noise_fast=0, rest_to=0))])
-    prediction = predict(fit(seen, {}, rng, effort=Effort(60, 80, 48)), rng)
+    prediction = predict(fit(seen, {}, rng, effort=Effort(50, 60, 28)), rng)
     assert prediction is not None
     wrong = [c for c in prediction.checks if c.contradicts]
     assert wrong
