@@ -136,15 +136,22 @@ def _no_pulse_repeated(ended: Ended, connected: bool) -> None:
     last_part = max(n for n, record in enumerate(records) if record["kind"] in ("header", "resume"))
     acknowledged = {record["of"] for record in records if record["kind"] == "result"}
     announced = [record for record in records[last_part:] if record["kind"] == "intent"]
-    place = 0
+    place, taken, missing = 0, Counter[tuple[Any, ...]](), Counter[tuple[Any, ...]]()
     for drive in ended.drives[ended.drives["kind"] != b"read"]:
         while place < len(announced) and not _is(announced[place], drive):
-            assert not (connected and announced[place]["seq"] in acknowledged), "an acknowledged pulse never came"
+            missing[_alike(announced[place])] += announced[place]["seq"] in acknowledged
             place += 1
         assert place < len(announced), "a pulse came that was not announced, or twice"
+        taken[_alike(announced[place])] += announced[place]["seq"] not in acknowledged
         place += 1
-    rest = [record["seq"] for record in announced[place:]]
-    assert not (connected and acknowledged & set(rest))
+    for record in announced[place:]:
+        missing[_alike(record)] += record["seq"] in acknowledged
+    # Of pulses alike in everything one in doubt may have been taken for the next, which was acknowledged.
+    assert not connected or missing <= taken, "an acknowledged pulse never came"
+
+
+def _alike(intent: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(intent[name] for name in ("op", "row", "col", "amplitude", "gate", "width"))
 
 
 def _is(intent: dict[str, Any], drive: Any) -> bool:
