@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,25 +30,24 @@ def initdb() -> Path | None:
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[str]:
+def database() -> Iterator[str]:
     """A database server as a user without privileges would start it: in a folder, heard through a socket only."""
     tool = initdb()
     if tool is None:
         pytest.skip("PostgreSQL is not installed here (no initdb)")
     who: list[str] = []
-    folder = tmp_path / "pg"
+    # Not below pytest's folder, which is for its own user only, and made so again by every session.
+    place = Path(tempfile.mkdtemp(prefix="ohmflow-pg-"))
+    place.chmod(0o755)
+    folder = place / "pg"
     folder.mkdir()
     if os.geteuid() == 0:  # initdb refuses root
         if shutil.which("setpriv") is None:
             pytest.skip("PostgreSQL won't run as root, and setpriv is not here to become somebody else")
         who = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
         os.chown(folder, 65534, 65534)
-        for parent in tmp_path.parents:
-            if parent.stat().st_mode & 0o001 == 0:
-                parent.chmod(parent.stat().st_mode | 0o011)
-        tmp_path.chmod(0o755)
-    (tmp_path / "password").write_text(PASSWORD)
-    (tmp_path / "password").chmod(0o644)
+    (place / "password").write_text(PASSWORD)
+    (place / "password").chmod(0o644)
 
     def do(*words: str) -> None:
         done = subprocess.run([*who, *words], capture_output=True, text=True, timeout=100, cwd=folder)
@@ -63,14 +63,14 @@ def database(tmp_path: Path) -> Iterator[str]:
         "-A",
         "scram-sha-256",
         "--pwfile",
-        str(tmp_path / "password"),
+        str(place / "password"),
         "-N",
         "-E",
         "UTF8",
     )
     options = f"-k {folder} -c listen_addresses= -c fsync=off"
     do(str(tools / "pg_ctl"), "-D", data, "-w", "-l", str(folder / "log"), "-o", options, "start")
-    (tmp_path / "password").unlink()
+    (place / "password").unlink()
     try:
         creating = {**os.environ, "PGPASSWORD": PASSWORD}
         words = [str(tools / "createdb"), "-h", str(folder), "-U", "lab", "prefect"]
@@ -78,6 +78,7 @@ def database(tmp_path: Path) -> Iterator[str]:
         yield f"postgresql+asyncpg://lab:{PASSWORD}@/prefect?host={folder}"
     finally:
         do(str(tools / "pg_ctl"), "-D", data, "-m", "immediate", "stop")
+        shutil.rmtree(place)
 
 
 @pytest.mark.timeout(300)

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -250,6 +251,15 @@ def test_a_killed_run_loses_nothing_and_is_resumed(killed: list[dict[str, Any]],
     assert len(drives) == sum(r["kind"] == "intent" for r in after)
 
 
+@pytest.fixture
+def _interruptible() -> Iterator[None]:
+    """Whoever starts the tests in the background has them ignore SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
 def test_the_first_signal_asks_and_the_second_insists_until_the_run_knows() -> None:
     with StopOnSignal().listening() as stop:
         assert not stop()
