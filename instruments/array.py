@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, Protocol, TypeVar
 from instruments.clock import Clock
 from instruments.errors import ConfigError, DoubtError, InstrumentError, LinkError, ModeError
 from instruments.limits import Limits
-from instruments.link import ATTEMPTS, Troubles
+from instruments.link import Troubles, persist
 from instruments.station_file import Line, ReadSettings
 
 SPGU_LOAD = 1e6
@@ -314,36 +314,25 @@ class CellArray:
         """Outputs at 0 V and open, board disconnected. Best effort on both, whatever fails; raises what went wrong."""
         self._ready, self._broken = False, False
         self._selected = self._wanted = None
-        problems: list[str] = []
-        for step in (self.analyzer.safe, self.board.safe):
-            try:
-                problems += step() or []
-            except Exception as error:  # whatever one instrument does, the other one must be made safe too
-                problems.append(" ".join(str(error).split()))
-        if problems:
-            raise InstrumentError(f"the station may not be safe: {'; '.join(problems)}. Switch the outputs off by hand")
+        make_safe(self.analyzer.safe, self.board.safe)
 
     def _persist(self, what: str, action: Callable[[], T]) -> T:
         """Do what may be repeated; when the line fails, from programming mode on."""
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                if self._broken:
-                    self._ready, self._selected = False, None
-                    if attempt > 1 or self._wanted is not None:
-                        self.analyzer.mend()
-                    self._prepare()
-                    if self._wanted is not None:
-                        self._select(*self._wanted)
-                    self._broken = False
-                return action()
-            except (LinkError, DoubtError) as error:  # in doubt: pulses of no height only
-                self._broken = True
-                if attempt == ATTEMPTS:
-                    raise LinkError(
-                        f"{what} a cell failed {ATTEMPTS} times ({error}); check cables and power"
-                    ) from error
-                self.troubles.note(f"{what} is repeated ({error})")
-        raise AssertionError("unreachable")
+        return persist(what, "cell", action, self._restore, self._breaks, self.troubles)
+
+    def _restore(self, attempt: int) -> None:
+        if not self._broken:
+            return
+        self._ready, self._selected = False, None
+        if attempt > 1 or self._wanted is not None:
+            self.analyzer.mend()
+        self._prepare()
+        if self._wanted is not None:
+            self._select(*self._wanted)
+        self._broken = False
+
+    def _breaks(self) -> None:
+        self._broken = True
 
     def _require_ready(self) -> None:
         if not (self._ready or self._broken):
@@ -371,3 +360,19 @@ class CellArray:
 
 HIGH_SPEED_SAMPLE = 16e-6
 """Time of one averaged sample of the high-speed converter, s (B1500A: 2 us to 20 ms a measurement)."""
+
+
+def make_safe(*steps: Callable[[], list[str] | None]) -> None:
+    """Take every step towards safe outputs, whatever the one before came to.
+
+    Raises:
+        InstrumentError: with all that went wrong.
+    """
+    problems: list[str] = []
+    for step in steps:
+        try:
+            problems += step() or []
+        except Exception as error:  # whatever one instrument does, the other one must be made safe too
+            problems.append(" ".join(str(error).split()))
+    if problems:
+        raise InstrumentError(f"the station may not be safe: {'; '.join(problems)}. Switch the outputs off by hand")

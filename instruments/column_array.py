@@ -13,12 +13,12 @@ from typing import Final, Literal, NamedTuple, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from instruments.array import SPGU_EDGE, SPGU_LOAD, Analyzer, Lines
+from instruments.array import SPGU_EDGE, SPGU_LOAD, Analyzer, Lines, make_safe
 from instruments.board_columns import SAMPLE_SECONDS, Sensed
 from instruments.clock import Clock
-from instruments.errors import ConfigError, DoubtError, InstrumentError, LimitError, LinkError, ModeError
+from instruments.errors import ConfigError, DoubtError, LimitError, LinkError, ModeError
 from instruments.limits import Limits
-from instruments.link import ATTEMPTS, Troubles
+from instruments.link import ATTEMPTS, Troubles, persist
 from instruments.station_file import ReadSettings
 
 Floats = npt.NDArray[np.float64]
@@ -334,36 +334,25 @@ class ColumnArray:
     def safe(self) -> None:
         """Outputs at 0 V and open, board disconnected. Best effort on both, whatever fails; raises what went wrong."""
         self.forget()
-        problems: list[str] = []
-        for step in (self.analyzer.safe, self.board.safe):
-            try:
-                problems += step() or []
-            except Exception as error:  # whatever one instrument does, the other one must be made safe too
-                problems.append(" ".join(str(error).split()))
-        if problems:
-            raise InstrumentError(f"the station may not be safe: {'; '.join(problems)}. Switch the outputs off by hand")
+        make_safe(self.analyzer.safe, self.board.safe)
 
     def _persist(self, what: str, action: Callable[[], T]) -> T:
         """Do what may be repeated; when the line fails, from programming mode on."""
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                if self._broken:
-                    self._ready, self._selected = False, None
-                    if attempt > 1 or self._wanted is not None:
-                        self.analyzer.mend()
-                    self._prepare()
-                    if self._wanted is not None:
-                        self._select(self._wanted)
-                    self._broken = False
-                return action()
-            except (LinkError, DoubtError) as error:  # in doubt: pulses of no height only
-                self._broken = True
-                if attempt == ATTEMPTS:
-                    raise LinkError(
-                        f"{what} a column failed {ATTEMPTS} times ({error}); check cables and power"
-                    ) from error
-                self.troubles.note(f"{what} is repeated ({error})")
-        raise AssertionError("unreachable")
+        return persist(what, "column", action, self._restore, self._breaks, self.troubles)
+
+    def _restore(self, attempt: int) -> None:
+        if not self._broken:
+            return
+        self._ready, self._selected = False, None
+        if attempt > 1 or self._wanted is not None:
+            self.analyzer.mend()
+        self._prepare()
+        if self._wanted is not None:
+            self._select(self._wanted)
+        self._broken = False
+
+    def _breaks(self) -> None:
+        self._broken = True
 
     @property
     def _channel(self) -> int:

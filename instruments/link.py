@@ -33,13 +33,15 @@ closed with the reason, the run resumable.
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import pyvisa
 from pyvisa.constants import StatusCode
 
 from instruments.clock import Clock
-from instruments.errors import InstrumentError, LinkError
+from instruments.errors import DoubtError, InstrumentError, LinkError
+
+T = TypeVar("T")
 
 ATTEMPTS = 3
 """How often at most something is done that may be repeated."""
@@ -133,3 +135,34 @@ def reopen(resource: Any, name: str, clock: Clock, troubles: Troubles, pauses: S
         troubles.note(f"{name}: the connection was lost and is open again")
         return
     raise LinkError(f"{name}: the connection is lost and can't be opened again ({reason}); check cable and power")
+
+
+def persist(
+    what: str, which: str, action: Callable[[], T], restore: Callable[[int], None], broke: Callable[[], None],
+    troubles: Troubles,
+) -> T:  # fmt: skip
+    """Do what may be repeated, anew when the line fails; never for a pulse.
+
+    Args:
+        what: is done, for messages: "reading".
+        which: it is done to: "cell".
+        action: does it.
+        restore: called before each attempt with its number, from 1: whatever must be as it was before the line failed.
+        broke: told that the line failed.
+        troubles: told of what is repeated.
+
+    Raises:
+        LinkError: it failed every time.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            restore(attempt)
+            return action()
+        except (LinkError, DoubtError) as error:  # in doubt: pulses of no height only
+            broke()
+            if attempt == ATTEMPTS:
+                raise LinkError(
+                    f"{what} a {which} failed {ATTEMPTS} times ({error}); check cables and power"
+                ) from error
+            troubles.note(f"{what} is repeated ({error})")
+    raise AssertionError("unreachable")

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from analysis.forecast import MEASURES, Forecast, Judged, Range
 from analysis.programming import ProgramSummary
-from analysis.records import RunFile
 from instruments.quantity import si
 
 if TYPE_CHECKING:  # these bring torch along, which a programming run does without
@@ -146,10 +145,3 @@ def circle_rows(s: "CircleSummary", cost: "CircleCost", wall: float | None = Non
     if wall is not None:
         rows.append(Row("time of this computer", clock_text(wall)))
     return rows
-
-
-def program_markdown(run: RunFile, summary: ProgramSummary) -> str:
-    """The closing table as Markdown, for the run's page."""
-    lines = [f"## {run.header.run_id}: {run.world}, {run.status}", "", "| | |", "|---|---|"]
-    lines += [f"| {'**twin only:** ' if r.of == 'twin' else ''}{r.name} | {r.value} |" for r in program_rows(summary)]
-    return "\n".join(lines)

@@ -12,9 +12,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from analysis.forecast import Forecast, Spent, foretell, spent
 from analysis.records import open_run
 from instruments.station_file import StationFile
+from instruments.strict_yaml import parse_yaml
 from workflows.errors import Interrupted, RequestError
 from workflows.procedures.controls import Controls
 from workflows.procedures.job import Job
@@ -77,14 +80,12 @@ def _on_a_twin(job: Job[Any, Any], folder: Path) -> Any:
 
 def _twin_of(real: StationFile) -> str:
     """The packaged twin with a real station's limits, reading and size."""
-    import yaml
-
-    twin = yaml.safe_load(StationFile.load("station-twin.yaml").text)
-    own = yaml.safe_load(real.text)
+    packaged = StationFile.load("station-twin.yaml")
+    twin, own = (dict(parse_yaml(one.text.encode(), f"station {one.name}")) for one in (packaged, real))
     for section in ("limits", "read"):
         if section in own:
             twin[section] = own[section]
-    if real.shape != StationFile.load("station-twin.yaml").shape:
+    if real.shape != packaged.shape:
         raise RequestError(
             f"station {real.name} has arrays {real.shape}, the packaged twin others; "
             "give --station a twin of your own bench for a dry run"
