@@ -113,9 +113,9 @@ class Service:
             self.moment()
         raise AssertionError(f"not within {seconds} s; the service said: {self.said()}")
 
-    def run(self, name: str, pattern_file: Path) -> str:
+    def run(self, name: str, pattern_file: Path, **parameters: Any) -> str:
         """Ask for a programming run by hand; gives its id."""
-        return self.ask("program/small", pattern=str(pattern_file), run_id=name)
+        return self.ask("program/small", pattern=str(pattern_file), run_id=name, **parameters)
 
     def ask(self, deployment: str, **parameters: Any) -> str:
         """Ask for a run of a deployment; gives its id."""

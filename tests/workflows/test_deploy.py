@@ -123,13 +123,13 @@ def test_a_worker_runs_what_was_deployed_to_a_server_with_postgresql(database: s
             assert state["name"] == "Completed", (home / "worker").read_text()
             with open_run(home / "runs" / "done") as made:
                 assert made.status == "completed"
-            cancelled = service.ask("program/small", run_id="cancelled", pattern="long.npy")
+            cancelled = service.ask("program/small", run_id="cancelled", pattern="long.npy", passes=100)
             service.until(lambda: service.records("cancelled") > 200)
             service.cancel(cancelled)
             service.until(service.ended(cancelled, "Cancelled"))
             with open_run(home / "runs" / "cancelled") as made:
                 assert (made.status, made.reason) == ("interrupted", "Interrupted: stopped on request")
-            stopped = service.ask("program/small", run_id="stopped", pattern="long.npy")
+            stopped = service.ask("program/small", run_id="stopped", pattern="long.npy", passes=100)
             service.until(lambda: service.records("stopped") > 200)
             worker.send_signal(signal.SIGTERM)
             worker.wait(60)

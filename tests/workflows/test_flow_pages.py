@@ -107,7 +107,7 @@ def safe(folder: Path) -> bool:
 
 
 def test_a_run_asks_and_pauses_through_its_page(service: Service, runs: Path, messenger: Messenger) -> None:
-    run = service.ask("program/attended", pattern=saved(service, LONG), run_id="asked", operator="Cy")
+    run = service.ask("program/attended", pattern=saved(service, LONG), run_id="asked", operator="Cy", passes=100)
     state = service.until(lambda: (now := service.state(run))["type"] == "PAUSED" and now)
     assert state["message"] == "Confirm that chip 7 is in the socket"
     keys = state["state_details"]["run_input_keyset"]
@@ -159,7 +159,8 @@ def test_further_runs_queue_and_can_be_cancelled_while_they_wait(
     service: Service, runs: Path, messenger: Messenger
 ) -> None:
     cells = saved(service, LONG)
-    first = service.ask("program/small", pattern=cells, run_id="first")
+    # On a quick machine the pattern alone would be programmed before all this is over.
+    first = service.ask("program/small", pattern=cells, run_id="first", passes=100)
     service.until(lambda: service.records("first") > 50)
     second = service.ask("program/small", pattern=cells, run_id="second")  # the deployment's own queue
     third = service.ask("program/attended", pattern=cells, run_id="third", attended=False)  # the instruments'
@@ -199,7 +200,7 @@ def test_a_circle_is_cancelled_between_two_solutions(service: Service, runs: Pat
 
 
 def test_a_killed_run_is_told_and_reports_are_made_anew(service: Service, runs: Path, messenger: Messenger) -> None:
-    run = service.ask("program/small", pattern=saved(service, LONG), run_id="killed")
+    run = service.ask("program/small", pattern=saved(service, LONG), run_id="killed", passes=100)
     service.until(lambda: service.records("killed") > 100)
     os.kill(process_of(service, run), 9)
     service.until(service.ended(run, "Crashed"))

@@ -197,12 +197,12 @@ def test_a_service_runs_cancels_and_stops_in_order(service: Service, tmp_path: P
     with open_run(tmp_path / "runs" / "done") as run:
         assert run.status == "completed"
 
-    cancelled = service.run("cancelled", more)
+    cancelled = service.run("cancelled", more, passes=100)
     service.until(lambda: service.records("cancelled") > 300)
     service("POST", f"/flow_runs/{cancelled}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}})
     service.until(service.ended(cancelled, "Cancelled"))
 
-    stopped = service.run("stopped", more)
+    stopped = service.run("stopped", more, passes=100)
     service.until(lambda: service.records("stopped") > 300)
     service.process.send_signal(signal.SIGTERM)
     assert service.process.wait(60) == 0, service.said()
