@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from analysis.errors import AnalysisError
 from analysis.records import RunFile
@@ -137,7 +137,7 @@ def _predicted(values: np.ndarray[Any, np.dtype[np.float64]]) -> Range:
         return Range(float(low), float(middle), float(high))
     logs = np.log(positive)
     n = len(logs)
-    reach = float(stats.t.ppf(0.9, n - 1)) * float(logs.std(ddof=1)) * math.sqrt(1 + 1 / n)
+    reach = float(stdtrit(n - 1, 0.9)) * float(logs.std(ddof=1)) * math.sqrt(1 + 1 / n)
     mean = float(logs.mean())
     return Range(math.exp(mean - reach), math.exp(mean), math.exp(mean + reach))
 

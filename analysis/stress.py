@@ -4,7 +4,7 @@ Endurance is spent by pulses and by what they carry. The ledger adds up the run 
 cell may have, and a procedure can ask which cells have had it before it drives them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -159,7 +159,7 @@ def _summed(runs: Sequence[RunFile], chip: str) -> StressLedger:
     sizes = {run.header.shape[1:] for run in runs}
     if len(sizes) > 1:
         raise AnalysisError(f"runs of chip {chip!r} disagree on its rows and columns: {sorted(sizes)}")
-    numbers = [_physical(run) for run in runs]
+    numbers = [physical(run) for run in runs]
     shape = (1 + max(max(n) for n in numbers), *sizes.pop())
     counts: dict[str, Counts] = {name: np.zeros(shape, np.int64) for name in (*KINDS, "in_doubt", "unpriced")}
     sums: dict[str, Floats] = {name: np.zeros(shape) for name in ("charge", "energy", "volts")}
@@ -171,7 +171,7 @@ def _summed(runs: Sequence[RunFile], chip: str) -> StressLedger:
     )  # fmt: skip
 
 
-def _physical(run: RunFile) -> list[int]:
+def physical(run: RunFile) -> list[int]:
     """The chip's own number of each array of a run."""
     numbers = run.header.parameters.get("arrays")
     if isinstance(numbers, list) and len(numbers) == run.header.arrays and all(isinstance(n, int) for n in numbers):
@@ -203,7 +203,7 @@ def _add(run: RunFile, number: Counts, counts: dict[str, Counts], sums: dict[str
     np.maximum.at(sums["volts"], where, np.nan_to_num(volts))
 
 
-def _last_read(events: dict[str, npt.NDArray[Any]], here: npt.NDArray[np.bool_]) -> Floats:
+def _last_read(events: Mapping[str, npt.NDArray[Any]], here: npt.NDArray[np.bool_]) -> Floats:
     """For each event, the conductance that its cell last showed before, S; NaN where there was no read."""
     array, row, col = (np.asarray(events[name], np.int64) for name in ("array", "row", "col"))
     n = len(row)

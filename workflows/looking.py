@@ -133,9 +133,9 @@ def show_run(runs: Path, name: str) -> None:
 
 
 def _phase_rows(run: RunFile) -> list[tuple[str, str, str]]:
-    phases, events = run.phases, run.events
+    phases = run.phases
     times = [float(phase["time"]) for phase in phases]
-    end = max([*times, *(float(part["last_time"]) for part in run.segments), *map(float, events["time"][-1:])])
+    end = max([*times, *(float(part["last_time"]) for part in run.segments), *map(float, run.events["time"][-1:])])
     return [
         (str(phase["name"]), f"{start:.3f} s", clock_text(max(following - start, 0.0)))
         for phase, start, following in zip(phases, times, [*times[1:], end], strict=True)

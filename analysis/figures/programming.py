@@ -1,5 +1,6 @@
 """Figures of a programming run, from its file alone: maps, error histogram, pulse traces (paper, Fig. 2f, 2g, 5b)."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +151,12 @@ def _unravel(index: int, shape: tuple[int, int, int]) -> tuple[int, int, int]:
 
 
 def _trace(
-    ax: Axes, run: RunFile, events: dict[str, npt.NDArray[Any]], name: str, cell: tuple[int, int, int], tolerance: float
+    ax: Axes,
+    run: RunFile,
+    events: Mapping[str, npt.NDArray[Any]],
+    name: str,
+    cell: tuple[int, int, int],
+    tolerance: float,
 ) -> None:
     here = (events["array"] == cell[0]) & (events["row"] == cell[1]) & (events["col"] == cell[2])
     kind = events["kind"][here]

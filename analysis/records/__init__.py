@@ -1,6 +1,7 @@
 """A run's records: journal, HDF5 file, and everything that reads, salvages and compares them."""
 
 from analysis.records import layout
+from analysis.records.captures import Waveforms
 from analysis.records.catalogue import Catalogue, Measure
 from analysis.records.catalogue_query import Condition, Query
 from analysis.records.compare import same_data
@@ -9,7 +10,9 @@ from analysis.records.export import export
 from analysis.records.header import InstrumentId, RunHeader, WaveformSpec, World
 from analysis.records.journal import Journal, read_journal
 from analysis.records.labelled import to_xarray
-from analysis.records.reader import RunFile, Waveforms, open_run
+from analysis.records.migration import migrate
+from analysis.records.notebook import runs_table, stack
+from analysis.records.reader import RunFile, open_run
 from analysis.records.recorder import Recorder
 from analysis.records.resume import ResumeState
 from analysis.records.salvage import SalvageReport, salvage
@@ -38,10 +41,13 @@ __all__ = [
     "difference",
     "export",
     "layout",
+    "migrate",
     "open_run",
     "read_journal",
+    "runs_table",
     "salvage",
     "same_data",
+    "stack",
     "to_xarray",
     "validate",
 ]

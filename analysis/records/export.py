@@ -5,7 +5,7 @@ import importlib
 import importlib.util
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -20,7 +20,11 @@ from analysis.records.reader import RunFile
 
 Format = Literal["csv", "parquet"]
 Table = dict[str, npt.NDArray[Any]]
+Blocks = Callable[[], Iterator[Table]]
+"""A table piece by piece: a run may have more events than memory holds."""
 FORMATS: Final = ("csv", "parquet")
+_BLOCK: Final = 1 << 16
+"""Rows that are in memory at a time."""
 
 
 def export(run: RunFile, folder: Path, form: str = "csv") -> list[Path]:
@@ -45,7 +49,7 @@ def export(run: RunFile, folder: Path, form: str = "csv") -> list[Path]:
     if form == "parquet" and importlib.util.find_spec("pyarrow") is None:
         raise AnalysisError("Parquet needs the package pyarrow, which is not installed: install it, or take csv")
     tables = tables_of(run)
-    write: Callable[[Table, Path], None] = _write_csv if form == "csv" else _write_parquet
+    write: Callable[[Blocks, Path], None] = _write_csv if form == "csv" else _write_parquet
     work: dict[Path, Callable[[Path], None]] = {
         folder / f"{name}.{form}": partial(write, table) for name, table in tables.items()
     }
@@ -68,25 +72,30 @@ def export(run: RunFile, folder: Path, form: str = "csv") -> list[Path]:
     return list(work)
 
 
-def tables_of(run: RunFile) -> dict[str, Table]:
+def tables_of(run: RunFile) -> dict[str, Blocks]:
     """Everything that is exported, as columns whose names end in their unit: `time_s`, `conductance_S`."""
-    found = {
-        "events": _named(run.events, layout.EVENT_COLUMNS),
-        "cells": _named(run.cells, layout.CELL_COLUMNS),
+    found: dict[str, Blocks] = {
+        "events": lambda: (_named(block, layout.EVENT_COLUMNS) for block in run.event_blocks(_BLOCK)),
+        "cells": lambda: _pieces(run.cells, layout.CELL_COLUMNS),
     }
-    numbers, rows, cols = np.indices(run.header.shape, dtype=np.int16).reshape(3, -1)
-    for name in run.maps:
-        units = run.map_units(name)
-        found[f"map_{name}"] = {
-            "array": numbers,
-            "row": rows,
-            "col": cols,
-            f"value_{units}" if units else "value": run.map(name).ravel(),
-        }
-    return found
+    return found | {f"map_{name}": partial(_map, run, name) for name in run.maps}
 
 
-def _named(table: Table, columns: tuple[Column, ...]) -> Table:
+def _pieces(table: Mapping[str, npt.NDArray[Any]], columns: tuple[Column, ...]) -> Iterator[Table]:
+    for start in range(0, len(next(iter(table.values()))), _BLOCK):
+        yield _named({name: values[start : start + _BLOCK] for name, values in table.items()}, columns)
+
+
+def _map(run: RunFile, name: str) -> Iterator[Table]:
+    units, values, shape = run.map_units(name), run.map(name).ravel(), run.header.shape
+    for start in range(0, len(values), _BLOCK):
+        piece = values[start : start + _BLOCK]
+        places = np.unravel_index(np.arange(start, start + len(piece)), shape)
+        table = {axis: place.astype(np.int16) for axis, place in zip(("array", "row", "col"), places, strict=True)}
+        yield {**table, f"value_{units}" if units else "value": piece}
+
+
+def _named(table: Mapping[str, npt.NDArray[Any]], columns: tuple[Column, ...]) -> Table:
     return {
         f"{c.name}_{c.units}" if c.units else c.name: layout.names_of(table[c.name], c.names)
         if c.names is not None
@@ -95,12 +104,14 @@ def _named(table: Table, columns: tuple[Column, ...]) -> Table:
     }
 
 
-def _write_csv(table: Table, path: Path) -> None:
+def _write_csv(blocks: Blocks, path: Path) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(table)
-        # A float is written with as many digits as it takes to read it back the same.
-        writer.writerows(zip(*(_cells(column) for column in table.values()), strict=True))
+        for number, table in enumerate(blocks()):
+            if not number:
+                writer.writerow(table)
+            # A float is written with as many digits as it takes to read it back the same.
+            writer.writerows(zip(*(_cells(column) for column in table.values()), strict=True))
 
 
 def _cells(column: npt.NDArray[Any]) -> list[Any]:
@@ -108,10 +119,24 @@ def _cells(column: npt.NDArray[Any]) -> list[Any]:
     return ["" if value != value else value for value in values] if column.dtype.kind == "f" else values
 
 
-def _write_parquet(table: Table, path: Path) -> None:
+def _write_parquet(blocks: Blocks, path: Path) -> None:
     arrow, parquet = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
-    plain = {name: column.astype(object) if column.dtype.kind == "U" else column for name, column in table.items()}
-    parquet.write_table(arrow.table(plain), path)
+    writer = None
+    try:
+        for table in blocks():
+            text = {name for name, column in table.items() if column.dtype.kind == "U"}
+            columns = {
+                name: arrow.array(
+                    column.astype(object) if name in text else column, arrow.string() if name in text else None
+                )
+                for name, column in table.items()
+            }
+            piece = arrow.table(columns)
+            writer = writer or parquet.ParquetWriter(path, piece.schema)
+            writer.write_table(piece)
+    finally:
+        if writer is not None:
+            writer.close()
 
 
 def _write_json(about: dict[str, Any], path: Path) -> None:

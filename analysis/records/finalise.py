@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 
 from analysis.errors import AnalysisError
-from analysis.records import layout, nexus, waveforms
+from analysis.records import checksums, layout, nexus, waveforms
 from analysis.records.guard import check_folder
 from analysis.records.journal import JournalContents, Record, sync_folder
 from analysis.records.live import EarlierWaveforms
@@ -57,8 +57,9 @@ def finalise(folder: Path, contents: JournalContents, *, check_waveforms: bool) 
         unfinished.unlink(missing_ok=True)
         with EarlierWaveforms(folder) as earlier, h5py.File(unfinished, "w") as file:
             entry = _write(file, tables, contents)
-            lost, checksums = _write_waveforms(entry, tables, earlier, check_waveforms)
-        _verify(unfinished, tables, lost, checksums)
+            lost, crcs = _write_waveforms(entry, tables, earlier, check_waveforms)
+            checksums.seal(file)
+        _verify(unfinished, tables, lost, crcs)
         _sync_file(unfinished)
         os.replace(unfinished, path)
         sync_folder(folder)
@@ -80,8 +81,8 @@ def _write(file: h5py.File, tables: Tables, contents: JournalContents) -> h5py.G
     nexus.put(entry, "end_time", tables.segments[-1].ended)
     nexus.put(entry, "duration", sum(part.last_time - part.first_time for part in tables.segments), "s")
     events = nexus.collection(entry, "events", "NXdata")
-    events.attrs["signal"], events.attrs["axes"] = "conductance", ["time"]
     nexus.put_table(events, layout.EVENT_COLUMNS, tables.event_columns())
+    nexus.dress_events(events, header.world)
     nexus.put_table(nexus.collection(entry, "cells"), layout.CELL_COLUMNS, tables.cells())
     for name in layout.MAPS:
         nexus.put_map(entry, name, tables.map(name), header)
@@ -129,22 +130,23 @@ def _write_waveforms(
 ) -> tuple[Captures, dict[str, int]]:
     """Copy the captures; gives the lost ones and a checksum an oscilloscope of the rest."""
     lost: Captures = {}
-    checksums: dict[str, int] = {}
+    crcs: dict[str, int] = {}
     if not tables.specs:
-        return lost, checksums
+        return lost, crcs
     scopes = nexus.collection(entry, "waveforms")
     for spec in tables.specs:
         records = tables.waveforms[spec.scope]
         group = waveforms.declare(scopes, spec, len(records))
         waveforms.put_index(group, 0, records)
         found = [earlier.copy(spec, record, group, check=check) for record in records]
-        nexus.put(group, "intact", np.array(found, np.uint8), "", "1: codes present and as captured")
+        nexus.put(group, "intact", np.array(found, np.uint8), "", waveforms.INTACT)
         lost[spec.scope] = [record for record, good in zip(records, found, strict=True) if not good]
-        checksums[spec.scope] = waveforms.checksum(group, spec, np.flatnonzero(found).tolist())
-    return lost, checksums
+        waveforms.dress(group, group["raw"].shape, tables.header.world)
+        crcs[spec.scope] = waveforms.checksum(group, spec, np.flatnonzero(found).tolist())
+    return lost, crcs
 
 
-def _verify(path: Path, tables: Tables, lost: Captures, checksums: dict[str, int]) -> None:
+def _verify(path: Path, tables: Tables, lost: Captures, crcs: dict[str, int]) -> None:
     """Read the new file back, as anyone would, and compare.
 
     Raises:
@@ -161,7 +163,7 @@ def _verify(path: Path, tables: Tables, lost: Captures, checksums: dict[str, int
             gone = {record["n"] for record in lost[spec.scope]}
             kept_numbers = [n for n in range(len(tables.waveforms[spec.scope])) if n not in gone]
             group = entry["waveforms"][spec.scope]
-            same = same and waveforms.checksum(group, spec, kept_numbers) == checksums[spec.scope]
+            same = same and waveforms.checksum(group, spec, kept_numbers) == crcs[spec.scope]
     if not same:
         raise AnalysisError(f"{path} reads back otherwise than it was written; it is not put in place")
 

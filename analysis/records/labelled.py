@@ -1,29 +1,32 @@
-"""A run as one xarray Dataset; xarray is asked for only here."""
+"""A run as one xarray Dataset."""
 
-import importlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from analysis.errors import AnalysisError
 from analysis.records import layout
-from analysis.records.reader import RunFile
+from analysis.records.notebook import library
+from analysis.records.reader import RunFile, open_run
 
 
-def to_xarray(run: RunFile) -> Any:
+def to_xarray(run: RunFile | str | Path) -> Any:
     """Maps, cells and events of a run, read into an `xarray.Dataset` with names, axes and units.
 
     Maps are variables over (array, row, col), `array` only where the run has several; columns of the cells' table are
     `cell_...` over the same; columns of the events are `event_...` over `event`, with their time as coordinate. Codes
     are names. Every variable has `units` and `long_name`; the dataset says run, procedure, world, chip, start, status.
 
+    Args:
+        run: open, or where it is.
+
     Raises:
         AnalysisError: xarray is not installed, or the file is damaged.
     """
-    try:
-        xarray = importlib.import_module("xarray")
-    except ImportError as error:
-        raise AnalysisError("this needs the package xarray: pip install 'ohmflow[notebook]'") from error
+    xarray = library("xarray")
+    if not isinstance(run, RunFile):
+        with open_run(run) as opened:
+            return to_xarray(opened)
     header = run.header
     shape = layout.shape_of(*header.shape)
     axes = ("array", "row", "col")[-len(shape) :]

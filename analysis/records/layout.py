@@ -9,12 +9,13 @@ A finished run file (`run.h5`, HDF5 in its default format, NeXus classes)::
         cells/              NXcollection, one 1-D column a quantity (`CELL_COLUMNS`); one row a cell
         conductance_before/ conductance_after/ conductance_target/ conductance_error/
                             NXdata; conductance[array?, row, col] with its axes; other maps likewise
-        waveforms/<scope>/  NXcollection, raw[n, channel, sample] codes and exact scale factors
+        waveforms/<scope>/  NXdata, raw[capture, channel, sample] codes, exact scale factors, a CRC-32 a capture
         data/               NXcollection, whatever else a procedure keeps
         twin/               NXcollection, simulated runs only: what no laboratory could know
         segments/ phases/ notes/    NXcollection, columns
         provenance/         NXcollection, the run's header as datasets
         journal/            NXcollection, which journal the file was made from
+        checksums/          NXcollection, SHA-256 of every group and dataset, and of the list itself
 
 The array axis is left out where the run has one array. Every quantity has `units`. `run.partial.h5`, which a
 run keeps while it is under way, has the same events, cells, maps, waveforms and provenance.
@@ -28,8 +29,8 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-FORMAT: Final = 1
-"""Version of journal and run file; a reader refuses newer ones."""
+FORMAT: Final = 2
+"""Version of journal and run file; a reader refuses newer ones and migrates older ones (`migration`)."""
 
 JOURNAL: Final = "journal.jsonl"
 PARTIAL: Final = "run.partial.h5"
@@ -139,10 +140,12 @@ VOLATILE: Final = frozenset(
         "/entry/segments/ended",
         "/entry/segments/command_line",
         "/entry/journal/crc32",
+        "/entry/checksums/sha256",
+        "/entry/checksums/seal",
     }
 )
 """Wall times and identities: all that may differ between two runs of one seed. The command line and the paths are
-among them because they say where the run was put; the checksum because it covers the others."""
+among them because they say where the run was put; the checksums because they cover the others."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*(/[a-z][a-z0-9_]*)*")
 

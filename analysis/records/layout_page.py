@@ -17,16 +17,27 @@ A run is a folder named after the run:
 
 ## Version
 The root attribute `format` and the journal's first record name the version. A reader refuses a newer version with one
-sentence and passes over records of a kind it does not know. Version 1 is the first: there is no older one to migrate.
+sentence and passes over records of a kind it does not know. An older file is migrated in memory as it is opened
+(`migration.py` has a step for each version); `ohmflow migrate RUN` writes it anew for good, with checksums.
+
+| version | new in it |
+|---|---|
+| 1 | the first |
+| 2 | checksums; captures have a CRC-32 each and are NXdata; events without a conductance plot what was measured |
 
 ## Rules
 * SI units. Every array of numbers has the attribute `units` (empty for counts and codes), every group `NX_class`.
 * `world` is `simulated` or `real`, at the root, at the entry, in the provenance and at every map; all must agree.
 * What no laboratory could know is under `/entry/twin` alone, and only in simulated runs.
+* `long_name`, which viewers put at an axis, ends in the unit.
 * NaN means: not known. Codes are HDF5 enumerations that carry their names.
 * The default plot: `default` leads from the root to `/entry` and on to a map (or to the events where no conductance
   was measured); every NXdata names its `signal` and `axes`.
 * No links to other files, no virtual datasets, no filters that HDF5 itself does not have.
+
+* `/entry/checksums` has the SHA-256 of every group and dataset: of kind, type, shape, attributes and values as a reader
+  sees them, whatever the chunks and the compression. `seal` is the SHA-256 of the list. The codes of a capture are
+  covered by its `crc32`. Long tables also carry HDF5's own Fletcher-32 a chunk. `ohmflow validate` checks them all.
 
 ## Tree
 """

@@ -63,7 +63,7 @@ class LiveFile:
         for column in layout.EVENT_COLUMNS:
             dataset = events.create_dataset(column.name, (0,), column.dtype, chunks=(_CHUNK,), maxshape=(None,))
             self._columns[column.name] = dataset
-            dataset.attrs["long_name"] = column.meaning
+            dataset.attrs["long_name"] = nexus.labelled(f"{column.name}: {column.meaning}", column.units)
             dataset.attrs["units"] = column.units or ""
         nexus.put_table(nexus.collection(entry, "cells"), layout.CELL_COLUMNS, tables.cells())
         for name in layout.MAPS:

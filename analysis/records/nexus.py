@@ -13,6 +13,8 @@ from analysis.records import layout
 from analysis.records.header import InstrumentId, RunHeader
 
 _SMALL = 1024
+_SHOWN = ("conductance", "current", "energy", "amplitude", "duration")
+"""Columns of the events that can be their picture, best first."""
 _MOST_TEXT = 1 << 28
 
 
@@ -35,7 +37,9 @@ def put(
         group = group[parent] if parent in group else collection(group, parent)
     if isinstance(values, np.ndarray) and values.size > _SMALL:
         chunks = tuple(min(n, 16384) for n in values.shape) if values.ndim == 1 else True
-        options = {"chunks": chunks, "compression": "gzip", "compression_opts": 1, "shuffle": True}
+        options = {
+            "chunks": chunks, "compression": "gzip", "compression_opts": 1, "shuffle": True, "fletcher32": True,
+        }  # fmt: skip
         dataset = group.create_dataset(name, data=values, **options)
     elif isinstance(values, list | tuple) and not values:
         dataset = group.create_dataset(name, (0,), h5py.string_dtype())
@@ -44,14 +48,30 @@ def put(
     if units is not None:
         dataset.attrs["units"] = units
     if meaning is not None:
-        dataset.attrs["long_name"] = meaning
+        dataset.attrs["long_name"] = labelled(meaning, units)
     return dataset
+
+
+def labelled(text: str, units: str | None) -> str:
+    """What stands at an axis: H5Web and NeXpy take `long_name` for it and leave out the unit if it is not in there."""
+    return f"{text} ({units})" if units and not text.endswith(f"({units})") else text
 
 
 def put_table(group: h5py.Group, columns: Iterable[layout.Column], values: Mapping[str, npt.NDArray[Any]]) -> None:
     """A table's columns as 1-D datasets."""
     for column in columns:
-        put(group, column.name, values[column.name].astype(column.dtype), column.units or "", column.meaning)
+        label = f"{column.name}: {column.meaning}"
+        put(group, column.name, values[column.name].astype(column.dtype), column.units or "", label)
+
+
+def dress_events(events: h5py.Group, world: str) -> None:
+    """Make the finished table of events a picture: over time, the first of its quantities that was measured."""
+    # A run that measured no conductance (sweeps, solutions) shows what it did measure.
+    known = (name for name in _SHOWN if np.isfinite(events[name][()]).any())
+    events.attrs["signal"], events.attrs["axes"] = next(known, _SHOWN[0]), ["time"]
+    events.attrs["time_indices"] = 0
+    if "title" not in events:
+        put(events, "title", f"Events ({world})")
 
 
 def begin(file: h5py.File, header: RunHeader) -> h5py.Group:
@@ -146,11 +166,12 @@ def put_map(
     group.attrs["world"] = header.world
     group.attrs["signal"] = signal
     group.attrs["axes"] = axes
-    put(group, "title", f"{heading} ({header.world})")
+    # H5Web shows the title, but no label at the colours: the unit has to be here.
+    put(group, "title", f"{heading}{f' in {units}' if units else ''} ({header.world})")
     shape = layout.shape_of(*header.shape)
     dataset = group.create_dataset(signal, data=values.reshape(shape))
     dataset.attrs["units"] = units
-    dataset.attrs["long_name"] = f"{heading} ({header.world})"
+    dataset.attrs["long_name"] = labelled(f"{heading}, {header.world}", units)
     dataset.attrs["world"] = header.world
     for dimension, (axis, length) in enumerate(zip(axes, shape, strict=True)):
         group.attrs[f"{axis}_indices"] = dimension

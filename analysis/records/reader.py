@@ -3,13 +3,14 @@
 run = open_run("runs/2031-05-07-a")
 run.world, run.status, run.header.parameters
 run.map("conductance_after"), run.events["energy"].sum()
+run.plot("conductance_after")
 """
 
-from collections.abc import Callable
-from functools import cached_property, wraps
+from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Self
 
 import h5py
 import numpy as np
@@ -17,79 +18,13 @@ import numpy.typing as npt
 
 from analysis.errors import AnalysisError
 from analysis.records import layout, nexus
+from analysis.records.captures import Columns, Waveforms, told
 from analysis.records.guard import UNREADABLE, check_folder, check_hdf5
-from analysis.records.header import RunHeader, WaveformSpec
+from analysis.records.header import RunHeader
 from analysis.records.journal import is_being_written
+from analysis.records.leftover import open_partial
+from analysis.records.migration import migrated
 from analysis.records.tables import check_format
-from analysis.records.waveforms import PER_CAPTURE, PER_CHANNEL, spec_of
-
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
-_S = TypeVar("_S", "RunFile", "Waveforms")
-
-
-def _told(read: Callable[Concatenate[_S, _P], _R]) -> Callable[Concatenate[_S, _P], _R]:
-    """Let a damaged file be told in a sentence, whatever HDF5 or h5py stumble over."""
-
-    @wraps(read)
-    def reading(self: _S, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-        try:
-            return read(self, *args, **kwargs)
-        except UNREADABLE as error:
-            raise AnalysisError(f"can't read {read.__name__} of {self.path}: {error}") from error
-
-    return reading
-
-
-class Waveforms:
-    """The captures of one oscilloscope, read when asked for.
-
-    Attributes:
-        path: the file.
-        spec: what was declared.
-    """
-
-    def __init__(self, group: h5py.Group) -> None:
-        self.path = Path(group.file.filename)
-        self.spec: WaveformSpec = spec_of(group)
-        self._group = group
-
-    def __len__(self) -> int:
-        return len(self._group["seq"])
-
-    @cached_property
-    @_told
-    def index(self) -> dict[str, npt.NDArray[Any]]:
-        """Scale factors and index: columns [capture] and, for the `y_` ones, [capture, channel]."""
-        names = [name for name, _, _ in PER_CAPTURE] + [name for name, _ in PER_CHANNEL]
-        if "intact" in self._group:
-            names.append("intact")
-        return {name: self._group[name][()] for name in names}
-
-    @_told
-    def codes(self, number: int) -> npt.NDArray[Any]:
-        """Raw codes of a capture, [channel, sample].
-
-        Raises:
-            AnalysisError: there is no such capture, or its codes were lost.
-        """
-        if not 0 <= number < len(self):
-            raise AnalysisError(f"there is no capture {number} of {self.spec.scope}: it has {len(self)}")
-        if "intact" in self.index and not self.index["intact"][number]:
-            raise AnalysisError(f"the codes of capture {number} of {self.spec.scope} were lost")
-        return np.asarray(self._group["raw"][number, :, : self.index["length"][number]])
-
-    def volts(self, number: int) -> npt.NDArray[np.float64]:
-        """A capture in volts, [channel, sample]; errors as in `codes`."""
-        codes, factors = self.codes(number).astype(np.float64), self.index
-        increment, origin, reference = (factors[name][number][:, None] for name, _ in PER_CHANNEL)
-        return np.asarray((codes - reference) * increment + origin)
-
-    def times(self, number: int) -> npt.NDArray[np.float64]:
-        """Instants of a capture's samples, s from its trigger."""
-        factors = self.index
-        samples = np.arange(factors["length"][number])
-        return np.asarray(factors["x_origin"][number] + samples * factors["x_increment"][number])
 
 
 class RunFile:
@@ -99,6 +34,7 @@ class RunFile:
         path: the HDF5 file.
         is_partial: whether it is the file of a run under way (or killed) rather than a finished one.
         world: "simulated" or "real".
+        version: of the layout that the file was written in; an older one is migrated as it is opened.
     """
 
     def __init__(self, path: Path, file: h5py.File) -> None:
@@ -107,20 +43,28 @@ class RunFile:
         self._file = file
         try:
             check_hdf5(file)
-            check_format(_plain(file.attrs.get("format")), "file")
-            self._entry: h5py.Group = file["entry"]
+            self.version = check_format(_plain(file.attrs.get("format")), "file")
             self.world = _world_of(file)
+            if self.version < layout.FORMAT and not self.is_partial:
+                self._file = migrated(file, self.version)
+                file.close()
+            self._entry: h5py.Group = self._file["entry"]
         except KeyError as error:
             raise AnalysisError("it is not a run's file") from error
 
+    @property
+    def entry(self) -> h5py.Group:
+        """The file's entry, for whoever reads slices of it."""
+        return self._entry
+
     @cached_property
-    @_told
+    @told
     def header(self) -> RunHeader:
         """Who, what, when, with what."""
         return nexus.header_of(self._entry)
 
     @property
-    @_told
+    @told
     def status(self) -> str:
         """One of `layout.STATUSES`; of a partial file: whether a process is writing it."""
         if not self.is_partial:
@@ -128,16 +72,37 @@ class RunFile:
         return "running" if is_being_written(self.path.parent / layout.JOURNAL) else "killed"
 
     @property
-    @_told
+    @told
     def reason(self) -> str:
         """Why the run ended so; often empty."""
         return "" if self.is_partial else str(nexus.text(self._entry["reason"]))
 
     @cached_property
-    @_told
-    def events(self) -> dict[str, npt.NDArray[Any]]:
-        """The events, a 1-D array a column (`layout.EVENT_COLUMNS`), in order."""
-        table = self._table("events", layout.EVENT_COLUMNS)
+    @told
+    def events(self) -> Mapping[str, npt.NDArray[Any]]:
+        """The events, a 1-D array a column (`layout.EVENT_COLUMNS`), in order; a column is read when asked for."""
+        datasets, rows = self._datasets("events", layout.EVENT_COLUMNS)
+        return self._sound(Columns(self.path, datasets, layout.EVENT_COLUMNS, rows))
+
+    def event_blocks(self, size: int = 1 << 16) -> Iterator[Mapping[str, npt.NDArray[Any]]]:
+        """The events as in `events`, `size` at a time, without keeping them; one empty block where there are none."""
+        start, rows = 0, self._event_count()
+        while start == 0 or start < rows:
+            yield self._block(start, min(start + size, rows))
+            start += size
+
+    @told
+    def _event_count(self) -> int:
+        return self._datasets("events", layout.EVENT_COLUMNS)[1]
+
+    @told
+    def _block(self, start: int, stop: int) -> Mapping[str, npt.NDArray[Any]]:
+        datasets, _ = self._datasets("events", layout.EVENT_COLUMNS)
+        block = Columns(self.path, datasets, layout.EVENT_COLUMNS, stop, start)
+        return self._sound({name: block[name] for name in block})
+
+    def _sound(self, table: Mapping[str, npt.NDArray[Any]]) -> Mapping[str, npt.NDArray[Any]]:
+        """The events, if they are of cells and kinds that the run has."""
         arrays, rows, cols = self.header.shape
         sound = all(
             table[name].size == 0 or (table[name].min() >= -1 and table[name].max() < most)
@@ -149,16 +114,19 @@ class RunFile:
         return table
 
     @cached_property
-    @_told
+    @told
     def cells(self) -> dict[str, npt.NDArray[Any]]:
         """The cells, a 1-D array a column (`layout.CELL_COLUMNS`), in (array, row, col) order."""
-        table = self._table("cells", layout.CELL_COLUMNS)
+        datasets, length = self._datasets("cells", layout.CELL_COLUMNS)
+        columns = Columns(self.path, datasets, layout.CELL_COLUMNS, length)
+        table = {name: columns[name] for name in columns}
         arrays, rows, cols = self.header.shape
         if len(table["row"]) != arrays * rows * cols or table["status"].max(initial=0) >= len(layout.CELL_STATUSES):
             raise AnalysisError("its cells are not those of its header")
         return table
 
-    def _table(self, group: str, columns: tuple[layout.Column, ...]) -> dict[str, npt.NDArray[Any]]:
+    def _datasets(self, group: str, columns: tuple[layout.Column, ...]) -> tuple[dict[str, h5py.Dataset], int]:
+        """A table's datasets by name, and how many rows all of them have."""
         table = {column.name: self._entry[group][column.name] for column in columns}
         if any(dataset.ndim != 1 or dataset.dtype.kind not in "biuf" for dataset in table.values()):
             raise AnalysisError(f"a column of its {group} is no column of numbers")
@@ -166,7 +134,7 @@ class RunFile:
         rows = min(len(dataset) for dataset in table.values())
         if not self.is_partial and rows != max(len(dataset) for dataset in table.values()):
             raise AnalysisError(f"the columns of its {group} are not of one length")
-        return {column.name: table[column.name][:rows].astype(column.typecode) for column in columns}
+        return table, rows
 
     def where(self, *kinds: str) -> npt.NDArray[np.bool_]:
         """Which events are of these kinds (`layout.EVENT_KINDS`), as a mask.
@@ -180,12 +148,12 @@ class RunFile:
         return np.isin(self.events["kind"], [layout.EVENT_CODE[kind] for kind in kinds])
 
     @property
-    @_told
+    @told
     def maps(self) -> list[str]:
         """Names of the maps."""
         return [name for name, group in self._entry.items() if nexus.is_map(group)]
 
-    @_told
+    @told
     def map(self, name: str) -> npt.NDArray[np.float64]:
         """A map, [array?, row, col], in the unit of its dataset (S); NaN where not known.
 
@@ -200,13 +168,19 @@ class RunFile:
             raise AnalysisError(f"its map {name} is {values.shape} of {values.dtype}, not as its header says")
         return values
 
-    @_told
+    @told
     def map_units(self, name: str) -> str:
         """Unit of a map; "" of plain numbers. Errors as in `map`."""
         if name not in self.maps:
             raise AnalysisError(f"{self.path} has no map {name!r}, only {', '.join(self.maps)}")
         group = self._entry[name]
         return str(group[group.attrs["signal"]].attrs.get("units", ""))
+
+    def plot(self, what: str = "", *, axes: Any = None, array: int = 0) -> Any:
+        """Draw a map, a column of the events, a capture or kept data by matplotlib; see `picture.plot`."""
+        from analysis.records.picture import plot  # matplotlib is slow to import, and few need it
+
+        return plot(self, what, axes=axes, array=array)
 
     def data(self, name: str) -> npt.NDArray[Any]:
         """What the procedure kept under this name.
@@ -224,7 +198,7 @@ class RunFile:
         """
         return self._stored("twin", name)
 
-    @_told
+    @told
     def names(self, where: str) -> list[str]:
         """Names of what "data" or "twin" hold."""
         found: list[str] = []
@@ -232,19 +206,19 @@ class RunFile:
             self._entry[where].visititems(lambda name, item: found.append(name) if hasattr(item, "shape") else None)
         return found
 
-    @_told
+    @told
     def _stored(self, where: str, name: str) -> npt.NDArray[Any]:
         if name not in self.names(where):
             raise AnalysisError(f"{self.path} has no {where} {name!r}")
         return np.asarray(self._entry[where][name][()])
 
     @property
-    @_told
+    @told
     def scopes(self) -> list[str]:
         """Names of the oscilloscopes that the run could capture with."""
         return list(self._entry["waveforms"]) if "waveforms" in self._entry else []
 
-    @_told
+    @told
     def waveforms(self, scope: str) -> Waveforms:
         """The captures of an oscilloscope.
 
@@ -253,7 +227,7 @@ class RunFile:
         """
         if scope not in self.scopes:
             raise AnalysisError(f"{self.path} has no waveforms of {scope!r}")
-        return Waveforms(self._entry["waveforms"][scope])
+        return Waveforms(self.path, self._entry["waveforms"][scope])
 
     @property
     def segments(self) -> list[dict[str, Any]]:
@@ -270,7 +244,7 @@ class RunFile:
         """Remarks: time (s) and text."""
         return self._rows("notes")
 
-    @_told
+    @told
     def _rows(self, group: str) -> list[dict[str, Any]]:
         if group not in self._entry:
             return []
@@ -281,7 +255,7 @@ class RunFile:
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
     @property
-    @_told
+    @told
     def journal_mark(self) -> tuple[int, int]:
         """(records, CRC-32) of the journal that the file was made from; (-1, 0) of a partial file."""
         if self.is_partial:
@@ -290,12 +264,12 @@ class RunFile:
         return int(journal["records"][()]), int(journal["crc32"][()])
 
     @property
-    @_told
+    @told
     def segment_count(self) -> int:
         """How many processes have written the run."""
         return int(self._entry.attrs["segments"])
 
-    @_told
+    @told
     def refresh(self) -> None:
         """Forget what was read, so that the next look shows how far a run under way has come."""
         for name in ("events", "cells"):
@@ -304,7 +278,7 @@ class RunFile:
             self._entry.visititems(lambda _, item: item.refresh() if hasattr(item, "refresh") else None)
 
     def close(self) -> None:
-        """Close the file; what was read stays."""
+        """Close the file; what was read stays, and columns of the events can still be asked for."""
         self._file.close()
 
     def __enter__(self) -> Self:
@@ -357,10 +331,9 @@ def _open_folder(folder: Path) -> RunFile:
 
 
 def _open_file(path: Path) -> RunFile:
-    swmr = path.name == layout.PARTIAL
     try:
-        file = h5py.File(path, "r", libver="latest" if swmr else None, swmr=swmr)
-    except OSError as error:
+        file = open_partial(path) if path.name == layout.PARTIAL else h5py.File(path, "r")
+    except (OSError, RuntimeError, ValueError) as error:
         raise AnalysisError(
             f"{path} can't be read as HDF5 ({error}): it is damaged or something else; "
             f"if a {layout.JOURNAL} is beside it, salvage the run"

@@ -13,7 +13,7 @@ from analysis.records.live import LiveFile
 from analysis.records.masking import masked
 from analysis.records.tables import NAN, Tables, pack
 
-_LIVE_SECONDS = 0.5
+_LIVE_SECONDS = 0.4
 
 
 class Recorder:

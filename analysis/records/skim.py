@@ -25,6 +25,10 @@ from analysis.records.tables import check_format
 
 _TELLING: Final = re.compile(rb'"kind":"(?:resume|phase|note|end)"')
 _MOST_TEXT: Final = 1 << 20
+_WINDOW: Final = 1 << 25
+"""Bytes of a journal that are in memory at a time; a multiple of any page."""
+_MARK: Final = 64
+"""Bytes that `_TELLING` can be long, and more."""
 
 State = tuple[int, int, int, int, int, int]
 """Time of change (ns) and size (bytes) of `run.h5`, journal and partial file; -1 where there is none."""
@@ -136,12 +140,19 @@ def _of_journal(path: Path) -> Skimmed:
 
 
 def _telling(text: mmap.mmap) -> Iterator[tuple[int, Record]]:
-    for match in _TELLING.finditer(text):
-        start = text.rfind(b"\n", 0, match.start()) + 1
-        record = _line_at(text, start)
-        # A damaged line is the business of whoever reads or validates the run.
-        if record is not None:
-            yield start, record
+    for window in range(0, len(text), _WINDOW):
+        end = window + _WINDOW
+        for match in _TELLING.finditer(text, window, min(end + _MARK, len(text))):
+            if match.start() >= end:  # the next window's
+                break
+            start = text.rfind(b"\n", 0, match.start()) + 1
+            record = _line_at(text, start)
+            # A damaged line is the business of whoever reads or validates the run.
+            if record is not None:
+                yield start, record
+        # What was looked at may leave the memory again: a journal can be larger than it.
+        if hasattr(mmap, "MADV_DONTNEED"):
+            text.madvise(mmap.MADV_DONTNEED, window, min(_WINDOW, len(text) - window))
 
 
 def _line_at(text: mmap.mmap, start: int) -> Record | None:

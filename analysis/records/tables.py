@@ -309,8 +309,8 @@ class Tables:
         }
 
 
-def check_format(version: object, what: str) -> None:
-    """Refuse what a later version wrote.
+def check_format(version: object, what: str) -> int:
+    """Refuse what a later version wrote; gives the version.
 
     Raises:
         AnalysisError: the version is newer than ours, or none at all.
@@ -321,6 +321,7 @@ def check_format(version: object, what: str) -> None:
         raise AnalysisError(
             f"this {what} has format version {version}, this ohmflow reads up to {layout.FORMAT}: use a newer ohmflow"
         )
+    return version
 
 
 def pack(values: npt.NDArray[Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Whether a run's file is what the layout says, and says what its journal says."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -11,11 +11,12 @@ import numpy as np
 
 from analysis.errors import AnalysisError
 from analysis.records import layout
+from analysis.records.checksums import differences
 from analysis.records.guard import UNREADABLE
 from analysis.records.journal import JournalContents, read_journal
 from analysis.records.reader import RunFile, open_run
 from analysis.records.tables import Tables
-from analysis.records.waveforms import is_intact
+from analysis.records.waveforms import has_codes, is_intact
 
 REQUIRED: Final = ("title", "procedure", "run_id", "start_time", "status", "reason", "end_time", "duration")
 """Datasets of the entry of a finished file; one under way has the first four."""
@@ -27,7 +28,7 @@ GROUPS: Final = {
 }
 """Groups that a finished file has beside those of one under way, and their classes."""
 
-# The first files of version 1 lacked these; nothing reads them otherwise for it.
+# A killed run of version 1 may lack these; nothing reads it otherwise for it.
 _NESTED: Final = re.compile(r"entry/(data|twin)/")
 _INTACT: Final = re.compile(r"entry/waveforms/\w+/intact")
 
@@ -52,7 +53,7 @@ class Finding:
 
 
 def validate(path: str | Path) -> list[Finding]:
-    """Check a run's folder or file: structure, units, NeXus attributes, values, and the journal beside it.
+    """Check a run's folder or file: structure, units, NeXus attributes, values, checksums, and the journal beside it.
 
     Everything is read once, the codes of oscilloscopes too.
 
@@ -69,14 +70,15 @@ def validate(path: str | Path) -> list[Finding]:
 
 
 def _look(run: RunFile) -> Iterator[Finding]:
-    with h5py.File(run.path, "r", libver="latest", swmr=True) if run.is_partial else h5py.File(run.path, "r") as file:
-        entry = file["entry"]
-        yield from _structure(entry, run)
-        yield from _tables(entry)
-        yield from _attributes(file)
-        yield from _pictures(entry)
-        yield from _values(run)
-        yield from _journal(run, entry)
+    entry = run.entry
+    file = entry.file
+    yield from _structure(entry, run)
+    yield from _tables(entry)
+    yield from _attributes(file)
+    yield from _pictures(entry)
+    yield from _values(run)
+    yield from _checksums(file, run)
+    yield from _journal(run, entry)
 
 
 def _structure(entry: h5py.Group, run: RunFile) -> Iterator[Finding]:
@@ -112,15 +114,36 @@ def _tables(entry: h5py.Group) -> Iterator[Finding]:
                 yield Finding(place, "does not name its codes as the layout does")
 
 
+def _checksums(file: h5py.File, run: RunFile) -> Iterator[Finding]:
+    """Nothing was changed since the file was written."""
+    if run.is_partial:
+        return
+    if run.version < layout.FORMAT:
+        said = f"is of layout version {run.version}, which had no checksums; it was migrated to read it"
+        yield Finding("/", said, fault=False)
+        return
+    for place, said in differences(file):
+        yield Finding(place, said)
+    for scope in run.scopes:
+        group = file["entry/waveforms"][scope]
+        captures = zip(group["length"][()].tolist(), group["crc32"][()].tolist(), group["intact"][()], strict=True)
+        spoilt = sum(
+            bool(intact) and not has_codes(group["raw"], number, length, crc)
+            for number, (length, crc, intact) in enumerate(captures)
+        )
+        if spoilt:
+            yield Finding(f"/entry/waveforms/{scope}", f"{spoilt} captures fail their checksum")
+
+
 def _attributes(file: h5py.File) -> Iterator[Finding]:
-    """A class for every group, a unit for every array of numbers."""
+    """A class for every group, a unit for every array of numbers and every single quantity that is no count."""
     bare: list[Finding] = []
 
     def look(name: str, item: h5py.Group | h5py.Dataset) -> None:
         if isinstance(item, h5py.Group):
             if "NX_class" not in item.attrs:
                 bare.append(Finding(f"/{name}", "has no NX_class", fault=not _NESTED.match(name)))
-        elif item.ndim and item.dtype.kind in "biuf" and "units" not in item.attrs:
+        elif (item.ndim or item.dtype.kind == "f") and item.dtype.kind in "biuf" and "units" not in item.attrs:
             bare.append(Finding(f"/{name}", "has no units", fault=not _INTACT.fullmatch(name)))
 
     file.visititems(look)
@@ -134,9 +157,12 @@ def _pictures(entry: h5py.Group) -> Iterator[Finding]:
     default = entry.attrs.get("default")
     if entry.file.attrs.get("default") != "entry" or not isinstance(entry.get(str(default)), h5py.Group):
         yield Finding("/entry", f"its default plot {default!r} is not there")
-    for name, group in entry.items():
-        if not isinstance(group, h5py.Group) or group.attrs.get("NX_class") != "NXdata":
+    pictures = [item for item in entry.values() if isinstance(item, h5py.Group)]
+    pictures += [item for item in entry.get("waveforms", {}).values() if isinstance(item, h5py.Group)]
+    for group in pictures:
+        if group.attrs.get("NX_class") != "NXdata":
             continue
+        name = group.name.removeprefix("/entry/")
         signal = group.get(str(group.attrs.get("signal")))
         if not isinstance(signal, h5py.Dataset):
             yield Finding(f"/entry/{name}", f"its signal {group.attrs.get('signal')!r} is not there")
@@ -153,7 +179,7 @@ def _pictures(entry: h5py.Group) -> Iterator[Finding]:
 def _values(run: RunFile) -> Iterator[Finding]:
     for name, read in (
         ("provenance", lambda: run.header),
-        ("events", lambda: run.events),
+        ("events", lambda: [run.events[column] for column in run.events]),
         ("cells", lambda: run.cells),
         ("maps", lambda: [run.map(one) for one in run.maps]),
         ("segments", lambda: (run.segments, run.phases, run.notes)),
@@ -196,11 +222,17 @@ def _journal(run: RunFile, entry: h5py.Group) -> Iterator[Finding]:
             continue
         kept = group["intact"][()] if "intact" in group else np.ones(len(records), bool)
         lost = int(np.count_nonzero(kept == 0))
-        spoilt = sum(not is_intact(group, record) for record, good in zip(records, kept, strict=True) if good)
+        if "crc32" in group:  # the codes were compared with these already
+            stored = group["crc32"][()].tolist()
+            spoilt = sum(int(record["codes"], 16) != crc for record, crc in zip(records, stored, strict=True))
+        else:
+            spoilt = sum(not is_intact(group, record) for record, good in zip(records, kept, strict=True) if good)
         if lost:
             yield Finding(f"/entry/waveforms/{spec.scope}", f"{lost} captures were lost, as it says", fault=False)
         if spoilt:
-            yield Finding(f"/entry/waveforms/{spec.scope}", f"{spoilt} captures fail the journal's checksum")
+            yield Finding(
+                f"/entry/waveforms/{spec.scope}", f"{spoilt} captures have another checksum than in the journal"
+            )
 
 
 def _mark(run: RunFile, contents: JournalContents) -> Iterator[Finding]:
@@ -216,7 +248,7 @@ def _mark(run: RunFile, contents: JournalContents) -> Iterator[Finding]:
 def _same(run: RunFile, tables: Tables) -> Iterator[Finding]:
     if (run.status, run.reason) != tables.outcome:
         yield Finding("/entry/status", f"is {run.status}, the journal says {tables.outcome[0]}")
-    stored: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
+    stored: dict[str, tuple[Mapping[str, Any], dict[str, Any]]] = {}
     try:
         stored = {"events": (run.events, tables.event_columns()), "cells": (run.cells, tables.cells())}
         stored["maps"] = ({n: run.map(n) for n in layout.MAPS}, {n: _shaped(run, tables.map(n)) for n in layout.MAPS})

@@ -24,8 +24,12 @@ PER_CAPTURE = (
     ("length", "i8", None),
     ("x_increment", "f8", "s"),
     ("x_origin", "f8", "s"),
+    ("crc32", "u4", None),
 )
 _CHUNK_BYTES = 1 << 20
+_LONG = 1024
+INTACT = "1: codes present and as captured"
+"""What the column `intact` says."""
 
 
 def chunk_shape(spec: WaveformSpec) -> tuple[int, int, int]:
@@ -58,6 +62,7 @@ def declare(parent: h5py.Group, spec: WaveformSpec, captures: int) -> h5py.Group
     )
     raw.attrs["long_name"] = "raw codes [capture, channel, sample]"
     raw.attrs["units"] = ""
+    raw.attrs["interpretation"] = "spectrum"
     group["channels"] = list(spec.channels)
     for name, dtype, units in PER_CAPTURE:
         column = group.create_dataset(name, (captures,), dtype, chunks=(1024,), maxshape=(None,))
@@ -145,22 +150,63 @@ def put_index(group: h5py.Group, start: int, records: Sequence[Record]) -> None:
     for name, _, _ in PER_CAPTURE:
         column = group[name]
         column.resize(stop, axis=0)
-        column[start:stop] = [record["t" if name == "time" else name] for record in records]
+        column[start:stop] = [_field(record, name) for record in records]
     for name, _ in PER_CHANNEL:
         column = group[name]
         column.resize(stop, axis=0)
         column[start:stop] = [record[name] for record in records]
 
 
+def _field(record: Record, name: str) -> Any:
+    """What the journal's record of a capture says for a column."""
+    if name == "crc32":
+        return int(record["codes"], 16)
+    return record["t" if name == "time" else name]
+
+
+def dress(group: h5py.Group, shape: tuple[int, int, int], world: str) -> None:
+    """Make the finished group of an oscilloscope a picture: NXdata of codes over capture, channel and time.
+
+    The axis of time is from the trigger where all captures share it, else the number of the sample.
+
+    Args:
+        group: of the oscilloscope, with its index.
+        shape: of its codes, (captures, channels, samples).
+        world: of the run.
+    """
+    captures, channels, samples = shape
+    steps = {(float(a), float(b)) for a, b in zip(group["x_increment"][()], group["x_origin"][()], strict=True)}
+    last = "sample_time" if len(steps) == 1 else "sample"
+    along: npt.NDArray[Any] = np.arange(samples)
+    if last == "sample_time":
+        increment, origin = steps.pop()
+        along = origin + along * increment
+    axes = (("capture", np.arange(captures), ""), ("channel", np.arange(channels), ""))
+    for dimension, (name, values, units) in enumerate((*axes, (last, along, "s" if last == "sample_time" else ""))):
+        options = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if values.size > _LONG else {}
+        axis = group.create_dataset(name, data=values, **options)
+        axis.attrs["units"] = units
+        axis.attrs["long_name"] = "time from the trigger (s)" if name == "sample_time" else name
+        group.attrs[f"{name}_indices"] = dimension
+    group.attrs["NX_class"] = "NXdata"
+    group.attrs["signal"], group.attrs["axes"] = "raw", ["capture", "channel", last]
+    group["title"] = f"Captures of {group.name.rsplit('/', 1)[-1]} ({world})"
+
+
 def is_intact(group: h5py.Group, record: Record) -> bool:
     """Whether the group holds the codes that the journal's record speaks of."""
-    if record["n"] >= group["raw"].shape[0]:
+    return has_codes(group["raw"], record["n"], record["length"], int(record["codes"], 16))
+
+
+def has_codes(raw: h5py.Dataset, number: int, length: int, crc: int) -> bool:
+    """Whether the `number`-th capture has codes of this CRC-32 in its first `length` samples."""
+    if not 0 <= number < raw.shape[0]:
         return False
     try:
-        codes = group["raw"][record["n"], :, : record["length"]]
+        codes = raw[number, :, :length]
     except OSError:
         return False
-    return bool(f"{zlib.crc32(codes.tobytes()):08x}" == record["codes"])
+    return zlib.crc32(codes.tobytes()) == crc
 
 
 def _corners(spec: WaveformSpec, number: int) -> Iterator[tuple[int, int, int]]:
@@ -184,3 +230,12 @@ def checksum(group: h5py.Group, spec: WaveformSpec, numbers: Sequence[int]) -> i
         for corner in _corners(spec, number):
             crc = zlib.crc32(group["raw"].id.read_direct_chunk(corner)[1], crc)
     return crc
+
+
+def put_checksums(group: h5py.Group) -> None:
+    """Give the captures of an older file, which has none, the CRC-32 of the codes that it holds."""
+    crcs = [
+        zlib.crc32(group["raw"][number, :, :length].tobytes()) if intact else 0
+        for number, (length, intact) in enumerate(zip(group["length"][()].tolist(), group["intact"][()], strict=True))
+    ]
+    group.create_dataset("crc32", data=np.array(crcs, np.uint32)).attrs["units"] = ""

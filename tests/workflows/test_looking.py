@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -232,23 +233,51 @@ def test_intervals_cover_what_they_should() -> None:
     assert apart(Measure(1, 0, 2), Measure(2, math.nan, 3)) == ""
 
 
-def test_three_lines_open_a_run_take_an_array_and_plot_it(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the documentation says of notebooks."""
+README = Path(__file__).parents[2] / "README.md"
+
+
+def blocks_of(text: str, heading: str) -> list[str]:
+    """The Python blocks of the sections whose heading begins so, in order."""
+    sections = re.split(r"^#{2,4} ", text, flags=re.MULTILINE)
+    chosen = [section for section in sections if section.startswith(heading)]
+    return [block for section in chosen for block in re.findall(r"^```python\n(.*?)^```", section, re.M | re.S)]
+
+
+def test_what_the_readme_says_of_data_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every Python block of its tasks "Look at data ...", as it stands there, one after the other in one session."""
     matplotlib = pytest.importorskip("matplotlib")
     matplotlib.use("Agg")
-    monkeypatch.chdir(runs.parent)
-    drawn: dict[str, Any] = {}
-    exec(THREE_LINES.replace("moon-star", "good"), drawn)
-    picture = drawn["picture"]
-    assert np.asarray(picture.get_array()) == pytest.approx(np.reshape([50.5, 49.5] * 10, (4, 5)))
-    drawn["plt"].close("all")
+    blocks = blocks_of(README.read_text(encoding="utf-8"), "Look at data")
+    assert blocks
+    wanted = "".join(blocks)
+    for name, package in (("to_xarray", "xarray"), ("stack", "xarray"), ("runs_table", "pandas")):
+        if name in wanted:
+            pytest.importorskip(package, reason=f"{package} is not installed")
+    monkeypatch.chdir(tmp_path)
+    names = sorted(set(re.findall(r"runs/([\w.-]+)", wanted)))
+    assert names, "the blocks open no run"
+    for name in names:
+        make(tmp_path / "runs" / name, 0.5e-6)
+    session: dict[str, Any] = {}
+    for number, block in enumerate(blocks):
+        exec(compile(block, f"README.md, block {number + 1} of {len(blocks)}", "exec"), session)
+    from matplotlib import pyplot
+
+    drawn = len(pyplot.get_fignums())
+    pyplot.close("all")
+    assert drawn == wanted.count(".plot(")
+    assert session["conductance"] == pytest.approx(np.reshape([50.5e-6, 49.5e-6] * 10, (4, 5)))
+    assert session["energy"] == pytest.approx(20e-9)
+    if "table" in session:
+        assert list(session["table"].index) == names
+        assert session["table"]["metrics.inside"].tolist() == [1.0] * len(names)
+        assert session["maps"].shape == (len(names), 4, 5)
+        assert session["mean"].attrs["units"] == "S"
+        assert session["reads"].size == 20
+        assert session["table"]["chip"].tolist() == ["7"] * len(names)
 
 
-THREE_LINES = """
-import matplotlib.pyplot as plt
-from analysis.records import open_run
-
-run = open_run("runs/moon-star")
-conductance = run.map("conductance_after")                     # S, [row, col]
-picture = plt.matshow(conductance * 1e6); plt.colorbar(label="conductance (µS)")
-"""
+def test_blocks_are_found_under_their_heading() -> None:
+    text = "## A\n```python\nx = 1\n```\n### Look at data\n```sh\nls\n```\n```python\ny = 1\n```\n"
+    text += "### Look at data in a notebook\n```python\nz = 1\n```\n## B\n```python\nw = 1\n```\n"
+    assert blocks_of(text, "Look at data") == ["y = 1\n", "z = 1\n"]

@@ -41,7 +41,7 @@ def test_same_seed_same_file(program: Callable[..., Path]) -> None:
     with h5py.File(one) as first, h5py.File(other) as second:
         for name in layout.VOLATILE:
             assert name in first
-            assert first[name][()] != second[name][()]
+            assert np.any(first[name][()] != second[name][()])
 
 
 def test_another_seed_is_told(program: Callable[..., Path]) -> None:

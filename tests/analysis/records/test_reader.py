@@ -36,7 +36,7 @@ def test_a_run_under_way_can_be_watched(make_run: Make, tmp_path: Path) -> None:
 
 
 def test_the_watch_is_brought_up_to_date_twice_a_second(make_run: Make, tmp_path: Path) -> None:
-    seconds = iter([0.0, 0.1, 0.4, 0.55, 0.6])
+    seconds = iter([0.0, 0.1, 0.35, 0.5, 0.6])
     with make_run(stopwatch=lambda: next(seconds)) as run, open_run(tmp_path / "run-1") as watched:
         seen = []
         for _ in range(4):
@@ -188,3 +188,32 @@ def damaged_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         run.event("read", 0, 0, conductance=1e-6)
         run.note("x")
     return folder
+
+
+def test_events_come_column_by_column_and_outlive_the_open_file(make_run: Make, tmp_path: Path) -> None:
+    with make_run() as writer:
+        for step in range(300):
+            writer.event("read", step % 4, 0, conductance=1e-6 * step)
+    with open_run(tmp_path / "run-1") as run:
+        events = run.events
+        blocks = list(run.event_blocks(128))
+    assert [len(block["seq"]) for block in blocks] == [128, 128, 44]
+    for name in layout.EVENT_COLUMNS:
+        whole, pieces = events[name.name], [block[name.name] for block in blocks]
+        assert np.array_equal(whole, np.concatenate(pieces), equal_nan=whole.dtype.kind == "f")
+    assert events["conductance"][-1] == pytest.approx(299e-6)
+    assert list(events) == [column.name for column in layout.EVENT_COLUMNS]
+    with pytest.raises(KeyError):
+        events["resistance"]
+    with open_run(tmp_path / "run-1") as run:
+        later = run.events
+    (tmp_path / "run-1" / layout.FINAL).unlink()
+    with pytest.raises(AnalysisError, match="can't read column of"):
+        later["gate"]
+
+
+def test_a_run_without_events_has_one_empty_block(make_run: Make, tmp_path: Path) -> None:
+    with make_run():
+        pass
+    with open_run(tmp_path / "run-1") as run:
+        assert [len(block["seq"]) for block in run.event_blocks()] == [0]

@@ -135,6 +135,7 @@ def _plain_kind(file: h5py.File) -> None:
         (_delete("entry/events/gate"), "/entry/events/gate: is missing"),
         (_attribute("entry/events/gate", "units", "mV"), "/entry/events/gate: has units 'mV', not 'V'"),
         (_bare("entry/data/extra", "units"), "/entry/data/extra: has no units"),
+        (_bare("entry/duration", "units"), "/entry/duration: has no units"),
         (_bare("entry/data", "NX_class"), "/entry/data: has no NX_class"),
         (_attribute("entry/cells", "NX_class", "NXdata"), "/entry/cells: has NX_class 'NXdata'"),
         (_attribute("entry", "default", "nothing"), "default plot 'nothing' is not there"),
@@ -147,7 +148,20 @@ def _plain_kind(file: h5py.File) -> None:
         (_change("entry/status", (), "failed"), "/entry/status: is failed, the journal says completed"),
         (_change("entry/status", (), "splendid"), "'splendid' is none of"),
         (_change("entry/journal/crc32", (), 1), "the file was made from"),
-        (_change("entry/waveforms/scope1/raw", (0, 0, 0), 77), "1 captures fail the journal's checksum"),
+        (
+            _change("entry/waveforms/scope1/raw", (0, 0, 0), 77),
+            "/entry/waveforms/scope1: 1 captures fail their checksum",
+        ),
+        (_change("entry/waveforms/scope1/crc32", 0, 77), "have another checksum than in the journal"),
+        (_change("entry/waveforms/scope1/y_increment", (0, 1), 2e-3), "scope1/y_increment: was changed after it was"),
+        (_change("entry/data/extra", 2, 2.5), "/entry/data/extra: was changed after it was written"),
+        (_change("entry/twin/drives/time", 1, 1.5), "/entry/twin/drives/time: was changed after it was written"),
+        (_change("entry/provenance/chip", (), "chip-8"), "/entry/provenance/chip: was changed after it was written"),
+        (_attribute("entry/data/extra", "units", "mV"), "/entry/data/extra: was changed after it was written"),
+        (_delete("entry/data/extra"), "/entry/data/extra: is gone, though the list"),
+        (lambda file: file["entry"].create_group("data/mine"), "/entry/data/mine: was added after the run's end"),
+        (_delete("entry/checksums"), "/entry/checksums: is missing or damaged"),
+        (_change("entry/checksums/sha256", 3, "0" * 64), "/entry/checksums: the list of checksums was changed"),
         (_attribute("/", "format", layout.FORMAT + 1), "use a newer ohmflow"),
         (_attribute("/", "world", "real"), "disagree on whether it is simulated or real"),
     ],
@@ -159,15 +173,23 @@ def test_each_fault_is_found_and_named(folder: Path, spoil: Callable[[h5py.File]
     assert any(place in line for line in found), found
 
 
-def test_what_the_first_files_lacked_is_only_remarked(folder: Path) -> None:
+def test_other_chunks_and_compression_change_no_checksum(folder: Path, tmp_path: Path) -> None:
+    """What h5repack does: the same values, stored otherwise."""
     with h5py.File(folder / layout.FINAL, "r+") as file:
-        del file["entry/data/nested"].attrs["NX_class"]
-        del file["entry/waveforms/scope1/intact"].attrs["units"]
+        for name in ("entry/data/extra", "entry/events/energy", "entry/waveforms/scope1/raw"):
+            values, attributes = file[name][()], dict(file[name].attrs)
+            del file[name]
+            options = {"chunks": True, "compression": "gzip", "compression_opts": 9}
+            file.create_dataset(name, data=values, **options).attrs.update(attributes)
     assert faults(folder) == []
-    assert [finding.place for finding in validate(folder)] == [
-        "/entry/data/nested",
-        "/entry/waveforms/scope1/intact",
-    ]
+
+
+@pytest.mark.parametrize("place", ["entry/events/gate", "entry/cells/target", "entry/conductance_target/conductance"])
+def test_a_single_value_is_found_without_the_journal(folder: Path, place: str) -> None:
+    (folder / layout.JOURNAL).unlink()
+    with h5py.File(folder / layout.FINAL, "r+") as file:
+        file[place][0] = np.nextafter(5e-5, 1)
+    assert f"/{place}: was changed after it was written: its checksum is another" in faults(folder)
 
 
 def test_a_changed_journal_is_found(folder: Path) -> None:
