@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from analysis.kernel.compiled import BLOCK
+from analysis.kernel.compiled import BLOCK, HUGE
 from analysis.kernel.equation import Equation
 
 Array = npt.NDArray[np.float64]
@@ -43,7 +43,7 @@ def pack(equation: Equation) -> Packed:
     bias[:, :hidden] += equation.embedding
     bias[:, width : width + hidden] += equation.embedding
     noisy = _padded(equation.variances, width) if equation.variances else [np.zeros((1, 2))] * 3
-    low, high = equation.clamp or (-3.0e38, 3.0e38)
+    low, high = equation.clamp or (-HUGE, HUGE)
     return Packed(
         _tiled(layers, rows),
         _aligned(bias.ravel()),
@@ -58,10 +58,10 @@ def pack(equation: Equation) -> Packed:
 
 
 def working_memory(width: int) -> tuple[Floats, ...]:
-    """Return one thread's arrays: x, slope, v, two layers, n, squares, variances, generator state."""
+    """Return one thread's arrays: x, slope, v, two layers, n, squares, variances, states of the generators."""
     # A layer of odd width gets its last number in a pair, whose other half needs a place.
-    layer = (width + 1) * BLOCK
-    sizes = (2 * BLOCK, 2 * BLOCK, 2 * BLOCK, layer, layer, 2 * BLOCK, layer, layer, 2 * BLOCK)
+    pair, layer, state = 2 * BLOCK, (width + 1) * BLOCK, 5 * BLOCK
+    sizes = (pair, pair, pair, layer, layer, pair, layer, layer, state, state, pair)
     return tuple(_aligned(np.zeros(size)) for size in sizes)
 
 
@@ -79,7 +79,8 @@ def _tiled(layers: Sequence[Array], rows: int) -> Floats:
     parts = []
     for w, high in zip(layers, (rows, rows, 2), strict=True):
         parts += [w[i : i + high, :-1].T.ravel() for i in range(0, len(w), high)]
-    return _aligned(np.concatenate(parts))
+    # A last node without a partner is paired with one that counts for nothing.
+    return _aligned(np.concatenate([*parts, np.zeros(2)]))
 
 
 def _aligned(values: Array) -> Floats:

@@ -5,6 +5,10 @@ diodes, multipliers) is either in its steady state ("static": it settles in micr
 hundreds of milliseconds) or follows with first-order lags ("lagged"). All numbers arrive in a `Plan`, which
 `circuit.py` builds; nothing is decided here.
 
+The equation itself (limits, read noise of a node, slope of the integrators, Heun's mean) is `analysis.kernel.loop`,
+which the sweeps' kernel solves for many trajectories at once: one equation, whatever runs it. Here are the parts that
+only a circuit has.
+
 numba was preferred to a C extension because it needs no compiler where the wheel is installed. The loops are
 plain, so that LLVM vectorises them; the machine code is cached on disk where that is possible.
 """
@@ -12,6 +16,7 @@ plain, so that LLVM vectorises them; the machine code is cached on disk where th
 import numpy as np
 import numpy.typing as npt
 
+from analysis.kernel.loop import disturbed, limited, mean_of_ends, rate
 from instruments.twin.circuit_random import compiled, normal, uniform
 from instruments.twin.circuit_state import Parts, Plan, State
 
@@ -85,7 +90,7 @@ def _network(
         source = x if layer == 0 else state.output[layer - 1]
         total = plan.bias_voltage
         for j in range(n_in):
-            v[j] = min(max(source[j], plan.clamp_low), plan.clamp_high) + plan.line_offset[layer, j]
+            v[j] = limited(source[j], plan.clamp_low, plan.clamp_high) + plan.line_offset[layer, j]
             total += v[j]
         v[n_in] = plan.bias_voltage
         target = plan.negative_offset[layer] - plan.negative_gain[layer] * total
@@ -110,7 +115,7 @@ def _network(
                 deviation[i] = np.sqrt(deviation[i])
         if noise_mode > 0:
             for i in range(width):
-                current[i] += state.deviation[layer, i] * state.noise[layer, i]
+                current[i] = disturbed(current[i], state.deviation[layer, i], state.noise[layer, i])
         resistance = plan.feedback[layer]
         out = state.output[layer]
         if lag > 0.0 and layer < 2:
@@ -303,14 +308,14 @@ def simulate(
                         stage = 2
                     else:
                         for k in range(2):
-                            rate = (
-                                plan.drift_gain * state.product[k]
-                                + plan.score_slope * state.product[2 + k]
-                                + plan.noise_slope * drive[drive.shape[0] - 2 + k]
+                            rest = (
+                                plan.noise_slope * drive[drive.shape[0] - 2 + k]
                                 + plan.constant_slope[k]
                                 - plan.leak * point[k]
                             )
-                            slope[k] = rate if stage == 0 else 0.5 * (slope[k] + rate)
+                            # Products of x and of n by their tables come from the multipliers.
+                            end = rate(state.product[k], state.product[2 + k], plan.drift_gain, plan.score_slope, rest)
+                            slope[k] = end if stage == 0 else mean_of_ends(slope[k], end, 0.5)
                             after[k] = x[k] + dt * slope[k]
                         if stage == 0:
                             for layer in range(3):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import numpy.typing as npt
+from kernel_report import Report
 
 from analysis.diffusion.data import Ring
 from analysis.diffusion.hardware import AnalogNetwork, Drive
@@ -16,7 +17,7 @@ Array = npt.NDArray[np.float64]
 _GROUP = 20_000
 
 
-def agreement(network: AnalogNetwork, drive: Drive, n: int) -> list[str]:
+def agreement(report: Report, network: AnalogNetwork, drive: Drive, n: int) -> None:
     """Compare with `samplers.run_drive` (double precision, numpy's generator), differences in standard errors."""
     ring = Ring()
     truth = Truth.from_points(ring.draw(200_000, np.random.default_rng(5)), ring.density)
@@ -24,25 +25,25 @@ def agreement(network: AnalogNetwork, drive: Drive, n: int) -> list[str]:
     reference = np.concatenate([run_drive(network, drive, min(_GROUP, n - k), rng) for k in range(0, n, _GROUP)])
     equation = Equation.of_drive(network, drive, heun=True)
     ours = solve(equation, n, np.random.default_rng(7)).astype(np.float64)
-    lines = [f"{n} trajectories each, Heun drift with diffusion"]
-    lines.append(f"{'':12s} {'reference':>10s} {'kernel':>10s} {'z':>6s}")
+    report.remark("agreement", f"{n} trajectories each, Heun drift with diffusion: reference loop, kernel, difference")
     for name, power in (("<x>", (1, 0)), ("<y>", (0, 1)), ("<x^2>", (2, 0)), ("<y^2>", (0, 2)), ("<x y>", (1, 1)),
                         ("<x^4>", (4, 0)), ("<x^2 y^2>", (2, 2)), ("<y^4>", (0, 4))):  # fmt: skip
         a, b = (x[:, 0] ** power[0] * x[:, 1] ** power[1] for x in (reference, ours))
+        report.add("agreement", f"{name}, reference", a.mean(), "units to that power")
+        report.add("agreement", f"{name}, kernel", b.mean(), "units to that power")
         z = (b.mean() - a.mean()) / np.sqrt((a.var() + b.var()) / n)
-        lines.append(f"{name:12s} {a.mean():10.5f} {b.mean():10.5f} {z:6.2f}")
+        report.add("agreement", f"{name}, difference", z, "standard errors")
     # Both KL have the bias of n points; its spread comes from ten parts of each.
     parts = [np.array([kl_2d(p, truth) for p in np.array_split(x, 10)]) for x in (reference, ours)]
     error = np.sqrt(sum(p.var(ddof=1) / 10 for p in parts))
-    lines.append(
-        f"{'KL2':12s} {kl_2d(reference, truth):10.5f} {kl_2d(ours, truth):10.5f} "
-        f"{(parts[1].mean() - parts[0].mean()) / error:6.2f}  (tenths: {parts[0].mean():.5f} and "
-        f"{parts[1].mean():.5f}, error of their difference {error:.5f})"
-    )
-    return lines
+    for name, value in (("reference", kl_2d(reference, truth)), ("kernel", kl_2d(ours, truth)),
+                        ("reference, mean of tenths", parts[0].mean()), ("kernel, mean of tenths", parts[1].mean()),
+                        ("error of the tenths' difference", error)):  # fmt: skip
+        report.add("agreement", f"KL2, {name}", value, "nat")
+    report.add("agreement", "KL2, difference", (parts[1].mean() - parts[0].mean()) / error, "standard errors")
 
 
-def strong_order(equation: Equation, n: int = 20_000) -> list[str]:
+def strong_order(report: Report, equation: Equation, n: int = 20_000) -> None:
     """Root mean square distance of coarse paths from a fine one over the same Wiener process, and its slope.
 
     The rates are made continuous in time first: with rates that jump at a tick the step size would decide which of them
@@ -58,9 +59,9 @@ def strong_order(equation: Equation, n: int = 20_000) -> list[str]:
         steps *= 2
     errors = [float(np.sqrt(((e - ends[-1]) ** 2).sum(axis=1).mean())) for e in ends[:-2]]
     slope = np.polyfit(np.log(sizes[: len(errors)]), np.log(errors), 1)[0]
-    lines = [f"{'steps':>8s} {'distance':>10s}"]
-    lines += [f"{round(1 / h):8d} {e:10.2e}" for h, e in zip(sizes, errors, strict=False)]
-    return [*lines, f"strong order {slope:.2f} (1 for Euler-Maruyama with additive noise)"]
+    for size, error in zip(sizes, errors, strict=False):
+        report.add("order", f"{1 / size:.0f}", error, "distance")
+    report.add("order", "strong order", slope, "(1 for Euler-Maruyama with additive noise)")
 
 
 def smooth(equation: Equation, steps: int) -> Equation:

@@ -6,7 +6,7 @@
 Solvers that are not installed are left out by name; `pip install ".[bench]"` brings all. Everything but the threads
 runs on one core and is timed in seconds of processor time, so that neighbours on a shared machine take less part;
 solvers take turns, round by round, and a ratio is the median over rounds of the ratio within a round. The limit is a
-loop of multiply-adds of the processor's full vector width on twelve independent registers.
+loop of multiply-adds of the processor's full vector width on twelve independent vectors.
 """
 
 import argparse
@@ -28,15 +28,17 @@ import numpy as np
 import torch
 from kernel_accuracy import agreement, strong_order
 from kernel_contenders import CONTENDERS
+from kernel_report import Report
 
 from analysis.diffusion.data import ring_training_set
+from analysis.diffusion.hardware import CLAMP
 from analysis.diffusion.training import RECIPES, train_cached
 from analysis.kernel.counter import draw_keys
 from analysis.kernel.equation import CellNoise, Equation, diffusing
-from analysis.kernel.simd import LANES, fma, load, store
+from analysis.kernel.simd import LANES, TILE, fma, load, store
 from analysis.kernel.solve import default_path, solve, trajectories
 
-REGISTERS = 12
+VECTORS = 12
 
 
 @numba.njit(error_model="numpy")  # type: ignore[untyped-decorator]
@@ -59,7 +61,7 @@ def peak_flops(repeats: int = 10_000_000) -> float:
     _multiply_add(start, out, 1)
     begin = time.process_time()
     _multiply_add(start, out, repeats)
-    return repeats * REGISTERS * LANES * 2 / (time.process_time() - begin)
+    return repeats * VECTORS * TILE * 2 / (time.process_time() - begin)
 
 
 def processor_seconds(work: Callable[[], Any]) -> float:
@@ -72,7 +74,7 @@ def _bound(solver: Callable[[int], Any], n: int) -> Callable[[], Any]:
     return lambda: solver(n)
 
 
-def speed(equation: Equation, noisy: Equation, n: int, rounds: int) -> list[str]:
+def speed(report: Report, equation: Equation, noisy: Equation, n: int, rounds: int) -> None:
     """Trajectories a second of every solver, and the ratios that matter."""
     rng = np.random.default_rng(1)
 
@@ -80,64 +82,74 @@ def speed(equation: Equation, noisy: Equation, n: int, rounds: int) -> list[str]
         # A tenth is enough where a trajectory takes a hundred times as long.
         return max(1, n // 10) if name.startswith("aihwkit") else n
 
+    ours, still = "ohmflow kernel (SDE)", replace(equation, rates=equation.rates * np.array([1.0, 1.0, 0.0]))
+    clamped = replace(equation, clamp=CLAMP)
     runs: dict[str, Callable[[], Any]] = {
-        "ohmflow kernel (SDE)": lambda: solve(equation, n, rng),
+        ours: lambda: solve(equation, n, rng),
         "ohmflow kernel (SDE, read noise)": lambda: solve(noisy, n, rng),
+        "ohmflow kernel (SDE, clamps)": lambda: solve(clamped, n, rng),
+        "ohmflow kernel (SDE, clamps, read noise)": lambda: solve(replace(noisy, clamp=CLAMP), n, rng),
         "ohmflow kernel (ODE)": lambda: solve(still, n, rng),
     }
-    still = replace(equation, rates=equation.rates * np.array([1.0, 1.0, 0.0]))
-    missing = []
+    kernels = list(runs)
     for name, factory in CONTENDERS.items():
         try:
             runs[name] = _bound(factory(equation), number(name))
         except ImportError as error:
-            missing.append(f"left out: {name} ({error})")
+            report.remark("speed", f"left out: {name} ({error})")
     for work in runs.values():
         work()  # compiles
     taken: dict[str, list[float]] = {name: [] for name in runs}
-    peaks = []
+    peaks: dict[str, list[float]] = {name: [] for name in kernels}
     for _ in range(rounds):
         for name, work in runs.items():
-            if name.startswith("ohmflow"):
+            if name in peaks:
                 # Beside every run of the kernel: a clock that slows down slows both.
-                peaks.append((name, peak_flops()))
+                peaks[name].append(peak_flops())
             taken[name].append(processor_seconds(work) * n / number(name))
-    ours = taken["ohmflow kernel (SDE)"]
-    lines = [f"{n} trajectories x {equation.steps} steps, width {equation.hidden}, one core, {rounds} rounds", ""]
-    lines.append(f"{'solver':42s} {'1000/s':>9s} {'kernel (SDE) is faster by':>26s}")
+    report.remark(
+        "speed",
+        f"{n} trajectories x {equation.steps} steps, width {equation.hidden}, one core, processor time, {rounds} "
+        "rounds; speeds are the best round's, ratios the median of the rounds'",
+    )
     for name, seconds in taken.items():
-        ratio = statistics.median(theirs / mine for theirs, mine in zip(seconds, ours, strict=True))
-        lines.append(f"{name:42s} {n / statistics.median(seconds) / 1e3:9.1f} {ratio:26.2f}")
+        report.add("speed", name, n / min(seconds) / 1e3, "1000 trajectories a second")
+    for name, seconds in taken.items():
+        ratio = statistics.median(theirs / mine for theirs, mine in zip(seconds, taken[ours], strict=True))
+        report.add("speed", f"{ours} / {name}", ratio, "times as fast")
     flop = equation.flop_per_step * equation.steps * n
-    for name in list(runs)[:3]:
-        at = [p for who, p in peaks if who == name]
-        share = statistics.median(flop / s / p for s, p in zip(taken[name], at, strict=True))
-        lines.append(f"{name}: {100 * share:.0f} % of the measured peak of {statistics.median(at) / 1e9:.0f} GFLOP/s")
-    ratio = statistics.median(a / b for a, b in zip(ours, taken["ohmflow kernel (SDE, read noise)"], strict=True))
-    lines.append(f"speed with read noise / without: {ratio:.3f}")
-    return lines + missing
+    for name in (ours, kernels[-1]):
+        share = statistics.median(flop / s / p for s, p in zip(taken[name], peaks[name], strict=True))
+        report.add("speed", f"{name}, share of the peak", 100 * share, "%")
+    report.add("speed", "measured peak", max(p for found in peaks.values() for p in found) / 1e9, "GFLOP/s")
+    for plain, reading in ((kernels[0], kernels[1]), (kernels[2], kernels[3])):
+        ratio = statistics.median(a / b for a, b in zip(taken[plain], taken[reading], strict=True))
+        report.add("speed", f"{reading} / {plain}", ratio, "of its speed")
 
 
-def threads(equation: Equation, n: int, rounds: int) -> list[str]:
-    """Gain of two threads over one, pairs in turn: by the wall clock, and by processor time.
+def threads(report: Report, equation: Equation, n: int, rounds: int) -> None:
+    """Gain of several threads over one, in turn: by the wall clock, and by processor time.
 
-    The wall clock counts neighbours on the machine too. If both cores were free, two threads would gain twice the
-    ratio of the processor times: what the threads take from each other is in it, what the neighbours take is not.
+    The wall clock counts neighbours on the machine too. If all cores were free, k threads would gain k times the ratio
+    of the processor times: what the threads take from each other is in it, what the neighbours take is not.
     """
+    counts = [c for c in (1, 2, 4, 8, 16, 32) if c <= (os.cpu_count() or 1)]
     solve(equation, n, np.random.default_rng(1))
-    walls, works = [], []
+    walls: dict[int, list[float]] = {c: [] for c in counts}
+    works: dict[int, list[float]] = {c: [] for c in counts}
     for k in range(2 * rounds):
-        wall, work = {}, {}
-        for count in (1, 2) if k % 2 == 0 else (2, 1):
+        for count in counts if k % 2 == 0 else counts[::-1]:
             begin, before = time.perf_counter(), time.process_time()
             solve(equation, n, np.random.default_rng(1), threads=count)
-            wall[count], work[count] = time.perf_counter() - begin, time.process_time() - before
-        walls.append(wall[1] / wall[2])
-        works.append(2.0 * work[1] / work[2])
-    return [
-        f"two threads / one, wall clock: median {statistics.median(walls):.2f}, best {max(walls):.2f}",
-        f"two threads / one, by processor time: median {statistics.median(works):.2f}",
-    ]
+            walls[count].append(time.perf_counter() - begin)
+            works[count].append(time.process_time() - before)
+    report.remark("threads", f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    for count in counts:
+        gains = [a / b for a, b in zip(walls[1], walls[count], strict=True)]
+        report.add("threads", str(count), min(walls[1]) / min(walls[count]), "times one thread")
+        report.add("threads", f"{count}, median of pairs", statistics.median(gains), "times one thread, by the wall")
+        work = statistics.median(count * a / b for a, b in zip(works[1], works[count], strict=True))
+        report.add("threads", f"{count}, by processor time", work, "times one thread, if all cores were free")
 
 
 def resized(equation: Equation, width: int, steps: int | None = None) -> Equation:
@@ -151,60 +163,37 @@ def resized(equation: Equation, width: int, steps: int | None = None) -> Equatio
     )
 
 
-def scaling(equation: Equation, out: Path) -> list[str]:
-    """Cost against trajectories, steps, width and threads, as a table and a figure."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
+def scaling(report: Report, equation: Equation) -> None:
+    """Cost against trajectories, steps and width."""
     rng = np.random.default_rng(2)
 
     def best(work: Callable[[], Any]) -> float:
         work()
         return min(processor_seconds(work) for _ in range(3))
 
-    steps, flop = equation.steps, equation.flop_per_step
-    numbers = [100, 1000, 10_000, 100_000, 1_000_000]
-    by_number = [best(lambda n=n: solve(equation, n, rng)) / (n * steps) for n in numbers]
-    counts = [10, 50, 200, 1000, 5000]
-    longer = [resized(equation, equation.hidden, s) for s in counts]
-    by_steps = [best(lambda e=e: solve(e, 4_000_000 // e.steps, rng)) / 4e6 for e in longer]
-    widths = [14, 32, 64, 128, 256, 512]
-    wide = [resized(equation, w, 50) for w in widths]
-    by_width = []
-    for e in wide:
-        n = max(64, int(2e9 / (e.flop_per_step * 50)) // 64 * 64)
-        by_width.append(best(lambda e=e, n=n: solve(e, n, rng)) / (n * 50 * e.flop_per_step))
-    lines = ["", f"{'trajectories':>14s} {'ns a step':>10s}"]
-    lines += [f"{n:14d} {1e9 * s:10.2f}" for n, s in zip(numbers, by_number, strict=True)]
-    lines += [f"{'steps':>14s} {'ns a step':>10s}"]
-    lines += [f"{n:14d} {1e9 * s:10.2f}" for n, s in zip(counts, by_steps, strict=True)]
-    lines += [f"{'width':>14s} {'ps a FLOP':>10s}"]
-    lines += [f"{n:14d} {1e12 * s:10.2f}" for n, s in zip(widths, by_width, strict=True)]
-    figure, axes = plt.subplots(1, 3, figsize=(11, 3.2), constrained_layout=True)
-    for axis, x, y, label in zip(
-        axes, (numbers, counts, widths), (by_number, by_steps, by_width),
-        ("trajectories", "steps", "width of the hidden layers"), strict=True,
-    ):  # fmt: skip
-        axis.plot(x, np.array(y) * (1e12 if x is widths else 1e9), "o-", color="k")
-        axis.set_xscale("log", base=2 if x is widths else 10)
-        axis.set_ylim(bottom=0.0)
-        axis.set_xlabel(label)
-        axis.set_ylabel("ps a FLOP" if x is widths else "ns a trajectory's step")
-    figure.savefig(out / "kernel-bench.png", dpi=150)
-    plt.close(figure)
-    return [*lines, f"{flop} FLOP a step at width {equation.hidden}; figure in {out / 'kernel-bench.png'}"]
+    for n in (100, 1000, 10_000, 100_000, 1_000_000):
+        seconds = best(lambda n=n: solve(equation, n, rng))
+        report.add("trajectories", str(n), 1e9 * seconds / (n * equation.steps), "ns a step")
+    for steps in (10, 50, 200, 1000, 5000):
+        longer = resized(equation, equation.hidden, steps)
+        seconds = best(lambda e=longer: solve(e, 4_000_000 // e.steps, rng))
+        report.add("steps", str(steps), 1e9 * seconds / 4e6, "ns a step")
+    for width in (14, 32, 64, 128, 256, 512):
+        wide = resized(equation, width, 50)
+        n = max(64, int(2e9 / (wide.flop_per_step * 50)) // 64 * 64)
+        seconds = best(lambda e=wide, n=n: solve(e, n, rng))
+        report.add("width", str(width), 1e12 * seconds / (n * 50 * wide.flop_per_step), "ps a FLOP")
+    report.add("width at the peak", "multiply-adds alone", 1e12 / max(peak_flops() for _ in range(3)), "ps a FLOP")
 
 
-def memory(equation: Equation) -> list[str]:
+def memory(report: Report, equation: Equation) -> None:
     """Largest memory of 1e8 points of trajectories, all of them kept."""
     import resource
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     kept = trajectories(equation, 10**8 // equation.steps, draw_keys(np.random.default_rng(3)), every=1)
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return [f"{kept.shape[0] * kept.shape[1]:.1e} points kept: {(after - before) / 1024:.0f} MB more than before"]
+    report.add("memory", f"{kept.shape[0] * kept.shape[1]:.1e} points kept", (after - before) / 1024, "MB more")
 
 
 def main() -> None:
@@ -225,24 +214,22 @@ def main() -> None:
     equation = Equation.of_drive(network, diffusing(model.drive))
     plain = replace(equation, clamp=None)
     noisy = plain.with_read_noise(network, CellNoise(memory=0.02))
-    parts: dict[str, Callable[[], list[str]]] = {
-        "memory": lambda: memory(equation),
-        "speed": lambda: speed(plain, noisy, asked.trajectories, asked.rounds),
-        "threads": lambda: threads(plain, 4 * asked.trajectories, asked.rounds),
-        "scaling": lambda: scaling(plain, asked.out),
-        "agreement": lambda: agreement(network, diffusing(model.drive), asked.agreement),
-        "order": lambda: strong_order(equation),
+    report, chosen = Report(), default_path()
+    parts: dict[str, Callable[[], None]] = {
+        "memory": lambda: memory(report, equation),
+        "speed": lambda: speed(report, plain, noisy, asked.trajectories, asked.rounds),
+        "threads": lambda: threads(report, plain, 4 * asked.trajectories, asked.rounds),
+        "scaling": lambda: scaling(report, plain),
+        "order": lambda: strong_order(report, equation),
+        "agreement": lambda: agreement(report, network, diffusing(model.drive), asked.agreement),
     }
-    chosen = default_path()
-    lines = [f"path: {chosen.name} ({chosen.reason}), {LANES} lanes"]
-    print(lines[0], flush=True)
+    report.remark("path", f"{chosen.name} ({chosen.reason}), {LANES} lanes")
     for name, part in parts.items():
         if asked.only is None or name in asked.only:
             print(f"\n== {name}", flush=True)
-            found = part()
-            print("\n".join(found), flush=True)
-            lines += ["", f"== {name}", *found]
-    (asked.out / "kernel-bench.txt").write_text("\n".join(lines) + "\n")
+            part()
+            report.write(asked.out)
+    print(f"\nkernel-bench.csv, .md and .png in {asked.out}")
 
 
 if __name__ == "__main__":

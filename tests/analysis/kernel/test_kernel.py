@@ -68,6 +68,15 @@ def test_any_width_is_solved(hidden: int) -> None:
     assert np.abs(ours - plain).max() < 1e-4
 
 
+@pytest.mark.parametrize("clamp", [None, (-0.3, np.inf), (-np.inf, 0.4), (-0.2, 0.4)])
+@pytest.mark.parametrize("reading", [False, True])
+def test_any_clamp_is_kept(clamp: tuple[float, float] | None, reading: bool) -> None:
+    equation = replace(_wide(9), clamp=clamp)
+    equation = equation if reading else replace(equation, variances=None)
+    ours, plain = (trajectories(equation, 50, KEYS, path=path) for path in ("compiled", "numpy"))
+    assert np.abs(ours - plain).max() < 1e-4
+
+
 def test_result_depends_neither_on_threads_nor_on_parts() -> None:
     equation = Equation.of_drive(NETWORK, diffusing(DRIVE), read_noise=CellNoise(weight=0.05))
     whole = trajectories(equation, 1000, KEYS)

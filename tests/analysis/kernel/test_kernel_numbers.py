@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.kernel.counter import draw_keys, pair, pair_of_word, threefry, xoroshiro
+from analysis.kernel.counter import draw_keys, pair, polar, root, threefry, xoroshiro
 
 N = 1_000_000
 
@@ -32,10 +32,13 @@ def test_threefry_gives_the_published_words(
 def _normals(kind: str) -> np.ndarray:
     who = np.arange(N // 2, dtype=np.uint32)
     first, second = threefry(who, np.uint32(3), _words(11, 12))
-    return (pair(first, second) if kind == "diffusion" else pair_of_word(xoroshiro(first, second)[0])).astype(float)
+    word, *state = xoroshiro(first, second)
+    if kind == "second":
+        second, (word, *_) = state[1], xoroshiro(*state)
+    return pair(word, second).astype(float)
 
 
-@pytest.mark.parametrize("kind", ["diffusion", "read noise"])
+@pytest.mark.parametrize("kind", ["first", "second"])
 def test_numbers_are_standard_normal_and_independent(kind: str) -> None:
     z = _normals(kind)
     assert stats.kstest(z.ravel(), "norm").pvalue > 1e-3
@@ -53,3 +56,22 @@ def test_keys_come_from_the_generator_alone() -> None:
     first, again = (draw_keys(np.random.default_rng(4)) for _ in range(2))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, draw_keys(np.random.default_rng(5)))
+
+
+def test_every_radius_is_a_number_and_the_variance_is_one() -> None:
+    """All 2^20 radii, and a fine comb of angles, against exact arithmetic on the same bits."""
+    words = np.arange(2**20, dtype=np.uint32) << np.uint32(1)
+    square = polar(words, words)[0].astype(float)
+    exact = -2.0 * np.log((words.astype(float) + 1.0) * 2.0**-21)
+    assert square.min() > 0.0
+    assert np.abs(square - exact).max() < 1.3e-4
+    assert abs(square.mean() - 2.0) < 1e-5
+    assert root(square.astype(np.float32)) == pytest.approx(np.sqrt(square), rel=2.6e-5)
+    angles = np.arange(2**16, dtype=np.uint32) << np.uint32(16)
+    for sign in (0, 2**31):
+        _, cosine, sine = polar(angles, np.full_like(angles, sign))
+        turn = 0.5 * np.pi * angles.view(np.int32) * 2.0**-31
+        assert np.abs(cosine * (-1.0 if sign else 1.0) - np.cos(turn)).max() < 1e-5
+        assert np.abs(sine - np.sin(turn)).max() < 8e-5
+        assert abs((cosine.astype(float) ** 2).mean() - 0.5) < 1e-5
+        assert abs((sine.astype(float) ** 2).mean() - 0.5) < 1e-5
