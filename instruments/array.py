@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Literal, NamedTuple, Protocol, TypeVar
 
 from instruments.clock import Clock
@@ -45,11 +45,21 @@ class Analyzer(Protocol):
     """What the array needs of a semiconductor analyzer; `instruments.b1500a.B1500A` fulfils it."""
 
     def force_voltage(self, channel: int, volts: float, compliance: float) -> None:
-        """Force `volts` (V) with a current compliance (A), closing the output switch if need be."""
+        """Force `volts` (V) with a current compliance (A), closing the output switch if need be.
+
+        Raises:
+            LimitError: beyond a limit, or no such channel; nothing was sent.
+            LinkError: the instrument didn't answer.
+            InstrumentError: it objects.
+        """
         ...
 
     def spot_current(self, channel: int) -> Spot:
-        """Measure the current of a channel."""
+        """Measure the current of a channel whose output is on: A, positive out of it.
+
+        Raises:
+            LinkError: no reply, or none that can be a reading; never a number in its place.
+        """
         ...
 
     def use_high_speed_adc(self, channels: list[int], averaging: int) -> None:
@@ -61,11 +71,21 @@ class Analyzer(Protocol):
         ...
 
     def pulse_setup(self, channel: int, *, base: float, peak: float, width: float, edge: float, load: float) -> None:
-        """Prepare one SPGU channel's pulse (V, s, ohm)."""
+        """Prepare a channel's pulse from `base` to `peak` (V) and back; width and edges in s, declared load in ohm.
+
+        Nothing is sent, or nothing that drives. What has no edges or loads to set ignores those two. A pulse of no
+        height (base and peak 0) may have any width.
+        """
         ...
 
     def fire(self, channels: list[int]) -> None:
-        """Run the prepared pulses once and wait for the end."""
+        """Give the prepared pulses once and wait for the end; channels prepared before that are not named rest at base.
+
+        The instrument itself must time the pulse: a program that dies must not leave it on.
+
+        Raises:
+            DoubtError: it was sent, or may have been, and not acknowledged. Never repeat it.
+        """
         ...
 
     def connect_selector(self, port: int, state: Literal["smu", "pgu", "open"]) -> None:
@@ -125,8 +145,7 @@ class CellRead(NamedTuple):
     in_compliance: bool
 
 
-@dataclass(frozen=True)
-class Lines:
+class Lines(NamedTuple):
     """The three lines of the array as wired to the analyzer."""
 
     bit_line: Line
@@ -152,6 +171,7 @@ class CellArray:
         read: how to read.
         clock: of the station.
         troubles: told of what was repeated.
+        smu_pulses: pulses come from the SMU itself where a line has no pulse channel.
     """
 
     def __init__(
@@ -163,7 +183,10 @@ class CellArray:
         read: ReadSettings,
         clock: Clock,
         troubles: Troubles | None = None,
+        smu_pulses: bool = False,
     ) -> None:
+        if smu_pulses:
+            lines = Lines(*(line if line.pgu else replace(line, pgu=line.smu) for line in lines))
         for name in ("bit_line", "source_line"):
             line: Line = getattr(lines, name)
             if line.pgu is None or (name == "bit_line" and line.smu is None):

@@ -153,6 +153,10 @@ class B1500A(GuardedB1500):
             raise InstrumentError(f"expected a B1500A, found {identity!r}; check the address in the station file")
         return identity
 
+    def settings(self) -> dict[str, str]:
+        """What the instrument is set to, as it says: outputs, measurement mode, ranges. Changes nothing."""
+        return {query: self.ask(query).strip() for query in ("*LRN? 0", "*LRN? 31", "*LRN? 32")}
+
     # Measuring and forcing
 
     def use_high_speed_adc(self, channels: Iterable[int], averaging: int = 1) -> None:

@@ -82,6 +82,9 @@ class VirtualClock:
     def advance_ns(self, nanoseconds: int) -> None:
         """Advance by whole nanoseconds, running every event due up to and including that instant."""
         env, target = self.env, self.now_ns + nanoseconds
+        if nanoseconds > 0 and env.peek() > target:
+            env._now = target  # nothing happens on the way: a fifth of the time that an event takes
+            return
         # An event of our own marks the end: env.run(until=...) would do it with an exception a call.
         if nanoseconds > 0:
             env.timeout(nanoseconds)

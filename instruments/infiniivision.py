@@ -71,6 +71,14 @@ class InfiniiVision:
             raise InstrumentError(f"expected an InfiniiVision, found {identity!r}; check the station file's address")
         return identity
 
+    def settings(self) -> dict[str, str]:
+        """What the instrument is set to, as it says, by query. Changes nothing."""
+        channels = [
+            f":CHANnel{n}:{name}?" for n in range(1, self._inputs + 1) for name in ("DISPlay", "RANGe", "OFFSet")
+        ]
+        queries = [":TIMebase:RANGe?", ":TRIGger:EDGE:SOURce?", ":TRIGger:EDGE:LEVel?", *channels]
+        return {query: self._link.ask(query) for query in queries}
+
     def configure(
         self,
         channels: Mapping[int, ChannelSetup],

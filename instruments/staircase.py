@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from instruments.array import HIGH_SPEED_SAMPLE, CellArray
+from instruments.array import HIGH_SPEED_SAMPLE, Analyzer, CellArray
 from instruments.b1500a import B1500A
 from instruments.b1500a_pulses import number
 from instruments.errors import ConfigError, DoubtError, InstrumentError, LinkError
@@ -72,7 +72,7 @@ class Curve:
     limited: npt.NDArray[np.bool_]
 
 
-def sweep(analyzer: B1500A, cells: CellArray, plan: Sweep) -> Curve:
+def sweep(analyzer: Analyzer, cells: CellArray, plan: Sweep) -> Curve:
     """Sweep the selected cell once. The other end of the cell is held at 0 V by its own SMU.
 
     Raises:
@@ -85,6 +85,8 @@ def sweep(analyzer: B1500A, cells: CellArray, plan: Sweep) -> Curve:
     if bit.smu is None or source.smu is None or word.smu is None:
         raise ConfigError("wiring: quasi-static sweeps need an SMU on bit, source and word line")
     swept, held = (bit.smu, source.smu) if plan.kind == "set" else (source.smu, bit.smu)
+    if not isinstance(analyzer, B1500A):
+        return _by_hand(analyzer, cells, plan, swept, held)
     ports = [line.selector for line in (bit, source) if line.selector is not None]
     analyzer.force_voltage(word.smu, 0.0, cells.settings.compliance)
     for channel in (swept, held):
@@ -108,7 +110,31 @@ def sweep(analyzer: B1500A, cells: CellArray, plan: Sweep) -> Curve:
     return _parse(reply, 2 * plan.steps)
 
 
-def rest(analyzer: B1500A, cells: CellArray) -> None:
+def _by_hand(analyzer: Analyzer, cells: CellArray, plan: Sweep, swept: int, held: int) -> Curve:
+    """A staircase of single levels and spot measurements, for analyzers that have no staircase of their own."""
+    assert cells.lines.word_line.smu is not None
+    word, compliance = cells.lines.word_line.smu, cells.settings.compliance
+    analyzer.force_voltage(word, 0.0, compliance)
+    for channel in (swept, held):
+        analyzer.force_voltage(channel, 0.0, plan.compliance)
+    analyzer.use_high_speed_adc([swept], plan.averaging)
+    analyzer.force_voltage(word, plan.gate, compliance)
+    curve = Curve(np.empty(2 * plan.steps), np.zeros(2 * plan.steps, dtype=np.bool_))
+    try:
+        for k, volts in enumerate(plan.volts):
+            analyzer.force_voltage(swept, float(volts), plan.compliance)
+            cells.clock.sleep(plan.delay)
+            spot = analyzer.spot_current(swept)
+            curve.amps[k], curve.limited[k] = spot.current, spot.in_compliance
+    except LinkError as error:
+        analyzer.mend()
+        raise DoubtError(f"a sweep may have been made in part ({error})") from error
+    for channel in (swept, word):
+        analyzer.force_voltage(channel, 0.0, compliance)
+    return curve
+
+
+def rest(analyzer: Analyzer, cells: CellArray) -> None:
     """After the last sweep: lines and converter as reads and pulses of `cells` expect them."""
     bit, source = cells.lines.bit_line, cells.lines.source_line
     assert bit.smu is not None
@@ -117,7 +143,7 @@ def rest(analyzer: B1500A, cells: CellArray) -> None:
     choose_converter(analyzer, cells)
 
 
-def choose_converter(analyzer: B1500A, cells: CellArray) -> None:
+def choose_converter(analyzer: Analyzer, cells: CellArray) -> None:
     """Read with the converter that the array's settings name."""
     bit, settings = cells.lines.bit_line.smu, cells.settings
     assert bit is not None

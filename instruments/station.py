@@ -4,32 +4,26 @@ import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 from urllib.parse import quote
 
 import pyvisa
-from pymeasure.adapters import VISAAdapter
 
 import sim_configs
-from instruments.array import CellArray, Lines
-from instruments.b1500a import B1500A
+from instruments.array import CellArray, Lines, Switchboard
 from instruments.board import Board
 from instruments.board_columns import BoardColumns
+from instruments.checked import CheckedAnalyzer
 from instruments.clock import Clock, WallClock, wall_time
-from instruments.column_array import ColumnArray
+from instruments.column_array import ColumnArray, PulseSource
+from instruments.drivers import Opening, open_driver, opening_for
 from instruments.errors import ConfigError, InstrumentError, LinkError, StationError
-from instruments.infiniivision import InfiniiVision
-from instruments.limits import FlexGate
 from instruments.link import Troubles
 from instruments.oscilloscope import Oscilloscope
+from instruments.roles import AnalyzerDriver
 from instruments.station_file import InstrumentEntry, StationFile
-from instruments.tektronix_mso import TektronixMSO
-
-SCOPES: Mapping[str, Callable[[Any, Clock], Oscilloscope]] = {
-    "infiniivision": InfiniiVision,
-    "tektronix_mso": TektronixMSO,
-}
-"""Oscilloscope drivers by name."""
+from instruments.switch_matrix import MatrixBoard
+from instruments.tape import Recorder
 
 
 class Identity(NamedTuple):
@@ -49,9 +43,10 @@ class Station:
         clock: the bench's virtual clock, or the wall's.
         wall_time: gives the date and time of day as the laboratory's computer has it, for records only.
         troubles: what went wrong on the lines and was mended.
-        analyzer, board: drivers.
+        analyzer: driver of the analyzer, or of what stands in for one.
+        switches: what selects cells: the board, or a switch matrix.
         array: cells behind them.
-        columns: the same cells, a whole column at a time; for boards that have a column mode.
+        drivers: every driver by role, and `openings` what each was built from.
         scopes: oscilloscopes by role ("oscilloscope", "oscilloscope_2", ...).
         identities: what each instrument answered to being asked who it is.
     """
@@ -64,26 +59,60 @@ class Station:
         self.troubles = Troubles()
         self.identities: list[Identity] = []
         self.left_safe: bool | None = None
-        self._gate = FlexGate(file.limits, file.channels())
-        analyzer, board = file.instruments["analyzer"], file.instruments["board"]
-        if analyzer.driver != "b1500a":
-            raise ConfigError(f"instruments.analyzer: driver {analyzer.driver!r} is unknown; known: b1500a")
-        if board.driver != "board":
-            raise ConfigError(f"instruments.board: driver {board.driver!r} is unknown; known: board")
-        self.analyzer = self._open_analyzer(analyzer)
-        self.board = self._open_board(board)
-        self.scopes = {
-            role: self._open_scope(entry)
+        self.openings = {
+            role: opening_for(entry, file, manager, self.clock, self.troubles)
             for role, entry in file.instruments.items()
-            if role == "oscilloscope" or role.startswith("oscilloscope_")
+        }
+        self.drivers: dict[str, Any] = {role: self._open(opening) for role, opening in self.openings.items()}
+        self.analyzer: AnalyzerDriver = self.drivers["analyzer"]
+        self.switches: Switchboard = self.drivers["board"] if "board" in self.drivers else self._matrix_board()
+        self.scopes: dict[str, Oscilloscope] = {
+            role: driver for role, driver in self.drivers.items() if role.partition("_")[0] == "oscilloscope"
         }
         lines = Lines(file.lines["bit_line"], file.lines["source_line"], file.lines["word_line"])
-        self.array = CellArray(self.analyzer, self.board, lines, file.limits, file.read, self.clock, self.troubles)
-        rows = file.shape[1]
-        self.columns = ColumnArray(
-            self.analyzer, self.board, BoardColumns(self.board, rows), lines, file.limits, file.read, rows, self.clock,
-            self.troubles,
+        self.array = CellArray(
+            self.analyzer, self.switches, lines, file.limits, file.read, self.clock, self.troubles,
+            smu_pulses=self._can("analyzer", "smu-pulses"),
         )  # fmt: skip
+        self._columns: ColumnArray | None = None
+        if self._can("analyzer", "columns") and self._can("board", "columns"):
+            rows = file.shape[1]
+            self._columns = ColumnArray(
+                cast(PulseSource, self.analyzer), self.board, BoardColumns(self.board, rows), lines, file.limits,
+                file.read, rows, self.clock, self.troubles,
+            )  # fmt: skip
+
+    @property
+    def board(self) -> Board:
+        """The board, which computes, too.
+
+        Raises:
+            ConfigError: the station has none, or one that only selects cells.
+        """
+        if not self._can("board", "compute"):
+            raise ConfigError(
+                f"station {self.file.name}: it has no board that computes, so it can program cells and read them only"
+            )
+        board: Board = self.drivers["board"]
+        return board
+
+    @property
+    def columns(self) -> ColumnArray:
+        """The cells a whole column at a time.
+
+        Raises:
+            ConfigError: the station's analyzer or board can't.
+        """
+        if self._columns is None:
+            raise ConfigError(
+                f"station {self.file.name}: whole columns need a B1500A and a board with a column mode; "
+                "program cell by cell (--wiring cell)"
+            )
+        return self._columns
+
+    def _can(self, role: str, capability: str) -> bool:
+        opening = self.openings.get(role)
+        return opening is not None and capability in opening.registered.driver.capabilities
 
     @property
     def world(self) -> Literal["real", "simulated"]:
@@ -97,15 +126,25 @@ class Station:
 
     @property
     def bench(self) -> Any:
-        """The simulated world behind a twin, None on a real station. For records of what only the twin knows."""
-        return getattr(self._manager.visalib, "bench", None)
+        """The simulated world behind a twin, for records of what only the twin knows; None where there are no cells.
+
+        That is on a real station, and where instruments answer from a tape.
+        """
+        found = getattr(self._manager.visalib, "bench", None)
+        return found if hasattr(found, "chip") else None
+
+    @property
+    def real(self) -> bool:
+        """Whether the instruments themselves are real, whatever the file says."""
+        return not hasattr(self._manager.visalib, "bench")
 
     @classmethod
-    def open(cls, file: StationFile, **twin: str | None) -> "Station":
+    def open(cls, file: StationFile, recorder: Recorder | None = None, **twin: str | None) -> "Station":
         """Open every instrument of a station file and ask who it is. Drives nothing.
 
         Args:
             file: the station.
+            recorder: hears everything that is said.
             twin: for a twin, parameters of its bench that override the file's: `dir`, `seed`, `preset`, `fresh`,
                 `faults`, `faults_seed`.
 
@@ -125,6 +164,8 @@ class Station:
             raise
         except (OSError, ValueError, pyvisa.Error) as error:
             raise ConfigError(f"station {file.name}: VISA library {file.visa!r} can't be opened: {error}") from error
+        if recorder is not None:
+            recorder.listen(manager.visalib)
         try:
             station = cls(file, manager)
             station._identify()
@@ -137,7 +178,8 @@ class Station:
     def safe(self) -> None:
         """Outputs at 0 V and open, board disconnected."""
         self.left_safe = False
-        self.columns.forget()
+        if self._columns is not None:
+            self._columns.forget()
         try:
             self.array.safe()
             for scope in self.scopes.values():
@@ -172,42 +214,27 @@ class Station:
                 raise
             error.add_note(str(failure))  # the first failure is the one to report
 
-    def _open_analyzer(self, entry: InstrumentEntry) -> B1500A:
-        ports = [line.selector for line in self.file.lines.values() if line.selector is not None]
-        with _reachable(entry):
-            adapter = VISAAdapter(
-                entry.resource, visa_library=self._manager.visalib, timeout=round(entry.timeout * 1000)
-            )
-        return B1500A(adapter, clock=self.clock, gate=self._gate, ports=ports, troubles=self.troubles)
+    def _open(self, opening: Opening) -> Any:
+        with _reachable(opening.entry):
+            driver = open_driver(opening)
+        if opening.registered.own or opening.registered.driver.role != "analyzer":
+            return driver
+        return CheckedAnalyzer(driver, self.file.limits, self.file.channels())
 
-    def _open_board(self, entry: InstrumentEntry) -> Board:
-        with _reachable(entry):
-            resource: Any = self._manager.open_resource(entry.resource, timeout=round(entry.timeout * 1000))
-        options = _board_options(entry.options)
-        return Board(resource, clock=self.clock, gate=self._board_gate, troubles=self.troubles, **options)
-
-    def _open_scope(self, entry: InstrumentEntry) -> Oscilloscope:
-        if entry.driver not in SCOPES:
-            raise ConfigError(
-                f"instruments.{entry.role}: driver {entry.driver!r} is unknown; known: {', '.join(SCOPES)}"
-            )
-        with _reachable(entry):
-            resource: Any = self._manager.open_resource(entry.resource, timeout=round(entry.timeout * 1000))
-        return SCOPES[entry.driver](resource, self.clock)
-
-    def _board_gate(self, name: str, volts: float) -> None:
-        self.file.limits.check_board(name, volts)
+    def _matrix_board(self) -> MatrixBoard:
+        opening = self.openings["matrix"]
+        return MatrixBoard.wired(self.drivers["matrix"], opening.options, self.file.shape)
 
     def _identify(self) -> None:
-        devices: list[tuple[str, B1500A | Board | Oscilloscope]]
-        devices = [("analyzer", self.analyzer), ("board", self.board), *self.scopes.items()]
-        for role, device in devices:
+        first = {role: rank for rank, role in enumerate(("analyzer", "board", "matrix"))}
+        for role in sorted(self.drivers, key=lambda role: first.get(role, len(first))):
             entry = self.file.instruments[role]
             with _reachable(entry):
-                idn = device.identify()
+                idn = self.drivers[role].identify()
             self.identities.append(Identity(role, entry.driver, entry.resource, idn))
-        if self.board.extended:
-            found = self.board.geometry()
+        board = self.drivers.get("board")
+        if board is not None and getattr(board, "extended", True):
+            found = board.geometry()
             if any(asked > there for asked, there in zip(self.file.shape, found, strict=True)):
                 raise ConfigError(
                     f"station {self.file.name}: array: (arrays, rows, cols) are {self.file.shape}, "
@@ -239,10 +266,3 @@ def _library(file: StationFile, params: Mapping[str, str]) -> str:
         raise ConfigError(f"station {file.name}: a bench file can't lie in a folder with a '?' in its name: {path}")
     query = "&".join(f"{k}={quote(v, safe='/')}" for k, v in sorted(params.items()))
     return f"{path}{'?' + query if query else ''}{at}{backend}"
-
-
-def _board_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    unknown = set(options) - {"dialect"}
-    if unknown:
-        raise ConfigError(f"instruments.board.options: unknown option {sorted(unknown)[0]!r}; known: dialect")
-    return dict(options)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Final, Literal, cast
 
 import sim_configs
 from instruments.errors import ConfigError, StationError
@@ -14,6 +14,8 @@ from instruments.strict_yaml import parse_yaml, read_bytes
 
 _MOST_CELLS = 1 << 24
 """What a run's records hold."""
+RESOURCE: Final = re.compile(r"[A-Za-z0-9_.:,/\\-]{3,200}")
+"""What a VISA resource's name may look like."""
 _LINES = ("bit_line", "source_line", "word_line")
 _NUMBERS = {"smu": range(1, 11), "pgu": [100 * s + n for s in range(1, 11) for n in (1, 2)], "selector": range(4)}
 _NUMBERS_TEXT = {
@@ -32,6 +34,12 @@ class InstrumentEntry:
     resource: str
     timeout: float = 10.0
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def resources(self) -> tuple[str, ...]:
+        """All VISA resources that it is made of: its own, and those among its options, such as a second instrument."""
+        more = (v for v in self.options.values() if isinstance(v, str) and "::" in v and RESOURCE.fullmatch(v))
+        return (self.resource, *more)
 
 
 @dataclass(frozen=True)
@@ -77,6 +85,8 @@ class StationFile:
         text: the file as written.
         path: where it was read.
         confirm: what a person must confirm before a run drives anything, a sentence each.
+        served: whether the instruments are a twin's in another process (`ohmflow bench serve`).
+        sacrificial: (array, row, col) of a cell that may be driven to try a driver out, None if there is none.
     """
 
     name: str
@@ -92,11 +102,13 @@ class StationFile:
     text: str
     path: Path
     confirm: tuple[str, ...] = ()
+    sacrificial: tuple[int, int, int] | None = None
+    served: bool = False
 
     @property
     def simulated(self) -> bool:
-        """Whether this station is a twin."""
-        return self.world == "simulated"
+        """Whether this station is a twin of its own, which a command can give another chip."""
+        return self.world == "simulated" and not self.served
 
     def channels(self) -> dict[int, str]:
         """Analyzer channel -> line, for the limit gate."""
@@ -132,21 +144,28 @@ class StationFile:
         unknown = set(data) - {"station", "instruments", "wiring", "limits", "read", "array", "twin"}
         if unknown:
             raise ConfigError(f"unknown section {sorted(map(str, unknown))[0]!r}")
-        station = _mapping(data, "station", ("name", "world", "visa", "confirm"))
+        station = _mapping(data, "station", ("name", "world", "visa", "confirm", "served"))
         name = str(station.get("name", path.stem))
         if not re.fullmatch(r"\w[\w .-]{0,63}", name):
             raise ConfigError(f"station.name: {name[:80]!r} must be up to 64 letters, digits and . _ - characters")
         world, visa = str(station.get("world", "")), str(station.get("visa", ""))
         if world not in ("real", "simulated"):
             raise ConfigError(f"station.world must be `real` or `simulated`, not {world!r}")
-        if (world == "simulated") != visa.endswith(("@twin", "@sim")):
+        served = station.get("served", False)
+        if not isinstance(served, bool) or (served and (world != "simulated" or visa.endswith(("@twin", "@sim")))):
+            raise ConfigError(
+                "station.served: true is for a simulated world that `ohmflow bench serve` offers to others"
+            )
+        if (world == "simulated" and not served) != visa.endswith(("@twin", "@sim")):
             raise ConfigError(
                 f"station.world is {world!r} but station.visa {visa!r}: a twin opens '...@twin', a lab '@py' or '@ivi'"
             )
         instruments = {role: _instrument(role, entry) for role, entry in _mapping(data, "instruments").items()}
         for role in ("analyzer", "board"):
-            if role not in instruments:
+            if role not in instruments and not (role == "board" and "matrix" in instruments):
                 raise ConfigError(f"instruments: no {role}; name its driver and resource")
+        if "board" in instruments and "matrix" in instruments:
+            raise ConfigError("instruments: board and matrix would both select cells; name one of them")
         wiring = _mapping(data, "wiring", _LINES)
         lines = {line: _line(line, wiring.get(line)) for line in _LINES}
         _refuse_shared(lines)
@@ -157,7 +176,7 @@ class StationFile:
         limits.read.check(read.volts, "read.volts")
         limits.word_line.check(read.gate, "read.gate")
         limits.compliance.check(read.compliance, "read.compliance")
-        array = _mapping(data, "array", ("arrays", "rows", "cols", "chip"))
+        array = _mapping(data, "array", ("arrays", "rows", "cols", "chip", "sacrificial"))
         shape = tuple(_whole(array, key, default) for key, default in (("arrays", 1), ("rows", 32), ("cols", 32)))
         if shape[0] * shape[1] * shape[2] > _MOST_CELLS:
             raise ConfigError(f"array: {shape[0]} arrays of {shape[1]}x{shape[2]} are more than {_MOST_CELLS} cells")
@@ -168,7 +187,8 @@ class StationFile:
         return cls(
             name, cast(Literal["real", "simulated"], world), visa, instruments, lines, limits, read,
             (shape[0], shape[1], shape[2]), str(array.get("chip", "unnamed")), twin, text, path,
-            _sentences("station.confirm", station.get("confirm", [])),
+            _sentences("station.confirm", station.get("confirm", [])), _cell(array.get("sacrificial"), shape),
+            served,
         )  # fmt: skip
 
 
@@ -199,6 +219,15 @@ def _sentences(what: str, value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _cell(value: Any, shape: tuple[int, ...]) -> tuple[int, int, int] | None:
+    if value is None:
+        return None
+    whole = isinstance(value, list) and len(value) == 3 and all(type(v) is int for v in value)
+    if not whole or not all(0 <= v < size for v, size in zip(value, shape, strict=True)):
+        raise ConfigError(f"array.sacrificial: {value!r} is no cell [array, row, col] of {shape}")
+    return value[0], value[1], value[2]
+
+
 def _text(what: str, value: Any) -> str:
     if isinstance(value, bool):
         return "1" if value else "0"
@@ -213,7 +242,7 @@ def _instrument(role: str, entry: Any) -> InstrumentEntry:
     unknown = set(entry) - {"driver", "resource", "timeout", "options"}
     if unknown:
         raise ConfigError(f"instruments.{role}: unknown key {sorted(map(str, unknown))[0]!r}")
-    if not re.fullmatch(r"[A-Za-z0-9_.:/\\-]{3,200}", str(entry["resource"])):
+    if not RESOURCE.fullmatch(str(entry["resource"])):
         raise ConfigError(f"instruments.{role}: {entry['resource']!r} is no VISA resource, such as GPIB0::17::INSTR")
     timeout = to_si(entry.get("timeout", "10 s"), "s", what=f"instruments.{role}.timeout")
     if not 1e-3 <= timeout <= 3600:

@@ -73,6 +73,12 @@ class TektronixMSO:
             raise InstrumentError(f"expected a Tektronix MSO, found {identity!r}; check the station file's address")
         return identity
 
+    def settings(self) -> dict[str, str]:
+        """What the instrument is set to, as it says, by query. Changes nothing."""
+        channels = [f"CH{n}:{name}?" for n in range(1, self._inputs + 1) for name in ("SCAle", "OFFSet")]
+        queries = ["HORizontal:SCAle?", "TRIGger:A:EDGE:SOUrce?", *channels]
+        return {query: self._link.ask(query) for query in queries}
+
     def configure(
         self,
         channels: Mapping[int, ChannelSetup],

@@ -227,6 +227,9 @@ class FaultInjector:
         from instruments.twin.panels.flex import ERROR_TEXTS, FlexError
 
         panel = self._panel(pattern)
+        if hasattr(panel, "enter_error"):  # an instrument that isn't a FLEX one has errors of its own
+            panel.enter_error(code)
+            return
         if not hasattr(panel, "errors") or code not in ERROR_TEXTS:
             raise ConfigError(f"faults: {pattern} has no error {code}; known: {', '.join(map(str, ERROR_TEXTS))}")
         panel.errors.push(FlexError(code))

@@ -168,6 +168,11 @@ class Fixture:
         else:
             self._sources[channel] = _Source(volts, compliance)
 
+    @property
+    def sources(self) -> tuple[int, ...]:
+        """Channels whose outputs are closed."""
+        return tuple(self._sources)
+
     def voltage(self, channel: int) -> float:
         """What a channel forces now, V; 0 when open."""
         source = self._sources.get(channel)

@@ -11,7 +11,7 @@ Left out: gain and offset errors, jitter of the trigger, interpolation between s
 """
 
 import math
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -31,6 +31,8 @@ RUN_LINE, RUN_LINE_VOLTS = "run", 3.3
 _LOOK_BACK = 1e-3  # s before a run in which its first edge may be looked for
 _COARSE, _FINE = 2001, 101  # points of the searches for an edge; three of them resolve a 1 s run to 50 ns
 _QUIETEST = 1 / 16
+_MOST_KEPT, _LARGEST_KEPT = 4, 1 << 24
+"""Replies that are kept with a record, and bytes of the largest of them."""
 
 
 class Run(Protocol):
@@ -109,12 +111,16 @@ class Input:
 
 @dataclass(frozen=True)
 class Edge:
-    """What to trigger on: a crossing of `level` volts at a node (None: never), or nothing at all if `auto`."""
+    """What to trigger on: a crossing of `level` volts at a node (None: never), or nothing at all if `auto`.
+
+    A crossing in one direction, `rising` or not; or, with `either`, in any.
+    """
 
     node: str | None
     level: float
     rising: bool
     auto: bool
+    either: bool = False
 
 
 @dataclass(frozen=True)
@@ -159,6 +165,18 @@ class Record:
     run: Run
     trigger: float
     views: dict[int, "Record"] = field(default_factory=dict)
+    _told: dict[Hashable, bytes] = field(default_factory=dict)
+
+    def told(self, how: Hashable, make: Callable[[], bytes]) -> bytes:
+        """What `make` gives, or gave when it was asked `how` before: a held record is often read again and again."""
+        data = self._told.get(how)
+        if data is None:
+            data = make()
+            if len(self._told) >= _MOST_KEPT:
+                self._told.clear()
+            if len(data) <= _LARGEST_KEPT:
+                self._told[how] = data
+        return data
 
 
 def first_crossing(run: Run, edge: Edge, since: float) -> float | None:
@@ -167,8 +185,9 @@ def first_crossing(run: Run, edge: Edge, since: float) -> float | None:
         return None
     if edge.node == RUN_LINE:
         # Known beforehand; to sample a run may mean to compute it once more.
-        at = 0.0 if edge.rising else run.duration
-        return at if at >= since and 0.0 < edge.level <= RUN_LINE_VOLTS else None
+        known = [0.0] if edge.rising else []
+        known += [run.duration] if edge.either or not edge.rising else []
+        return next((at for at in sorted(known) if at >= since and 0.0 < edge.level <= RUN_LINE_VOLTS), None)
     low, high = max(since, -_LOOK_BACK), run.duration + _LOOK_BACK
     for points in (_COARSE, _FINE, _FINE):
         if high <= low:
@@ -176,7 +195,7 @@ def first_crossing(run: Run, edge: Edge, since: float) -> float | None:
         times = np.linspace(low, high, points)
         above = run.sample([edge.node], times)[0] >= edge.level
         before, after = (~above[:-1], above[1:]) if edge.rising else (above[:-1], ~above[1:])
-        crossings = np.flatnonzero(before & after)
+        crossings = np.flatnonzero(above[:-1] != above[1:] if edge.either else before & after)
         if not len(crossings):
             return None
         low, high = float(times[crossings[0]]), float(times[crossings[0] + 1])
@@ -250,6 +269,11 @@ class Digitizer:
         self._serial = 0
         self._armed_ns = 0
         self._arm_event = self._trigger_event = False
+
+    @property
+    def single(self) -> bool:
+        """Whether it was armed for one record."""
+        return self._single
 
     @property
     def ready(self) -> bool:

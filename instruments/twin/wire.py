@@ -115,6 +115,7 @@ class TwinDevice:
         self.rate: LineRate | None = getattr(panel, "rate", None)
         self._stock = stock
         self._timing = timing
+        self._free = self.rate is None and timing.message_ns == timing.byte_ns == 0
         self._query_eom = stock._query_eom
         self._reply_eom = stock._response_eom
         # A byte stream has no END line: there only the terminator tells where a message stops.
@@ -142,6 +143,9 @@ class TwinDevice:
         if self.rate is not None and not self.rate.heard():
             return
         eom, buffer = self._query_eom, self._incoming
+        if not buffer and not self._stream and (end or (eom and data.endswith(eom))):
+            self._execute(data.removesuffix(eom))  # a whole message, as nearly all are
+            return
         fresh = max(0, len(buffer) - len(eom) + 1)
         buffer += data
         if self._stream:
@@ -187,6 +191,25 @@ class TwinDevice:
         if self.rate is not None and not self._replies:
             self.rate.replied()
         return head[start:until], last
+
+    @property
+    def terminator(self) -> bytes:
+        """What ends a message to the instrument on its own bus."""
+        return bytes(self._query_eom)
+
+    def replies(self) -> list[bytes]:
+        """Hand over the query replies that are ready, each whole; the panel's own output stays where it is."""
+        if not self._replies:
+            return []
+        found = list(self._replies)
+        if self._read:
+            found[0] = found[0][self._read :]
+        self.drop_output()
+        for reply in found:
+            self._spend(1, len(reply))
+        if found and self.rate is not None:
+            self.rate.replied()
+        return found
 
     def serial_poll(self) -> int:
         """Status byte, 0..255. A device without a panel has only MAV, bit 4."""
@@ -235,6 +258,8 @@ class TwinDevice:
         return MAV if self._replies else 0
 
     def _spend(self, messages: int, size: int) -> None:
+        if self._free:
+            return
         timing = self._timing
         if self.rate is None:
             cost = round(messages * timing.message_ns + size * timing.byte_ns)

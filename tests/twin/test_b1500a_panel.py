@@ -45,7 +45,7 @@ def quiet(panel, text):
 def test_headers_take_any_case_and_parameters_any_separator():
     _, panel = make_panel()
     quiet(panel, "cn 1;DV1,0 0.2,  1e-3 ; ;")
-    assert ask(panel, "*LRN? 1") == "DV1,0,0.2,0.001,0,0"
+    assert ask(panel, "*LRN? 1") == "DV1,5,+200.000E-03,+1.00000E-03,0,17"
 
 
 def test_modules_and_identity_come_from_the_options():
@@ -54,7 +54,7 @@ def test_modules_and_identity_come_from_the_options():
     assert ask(panel, "*IDN?") == "Agilent Technologies,B1500A,7,X"
 
 
-@pytest.mark.parametrize("modules", ["B1530A", ",".join(["0"] * 11)])
+@pytest.mark.parametrize("modules", ["B1520A", ",".join(["0"] * 11)])
 def test_a_frame_that_cannot_be_is_refused(modules):
     with pytest.raises(ConfigError, match="B1500A modules"):
         make_panel(modules=modules)
@@ -477,7 +477,7 @@ def test_stock_driver_forces_and_learns():
     assert stock.parallel_meas is True
     assert stock.adc_auto_zero is True
     assert stock.auto_calibration is False
-    assert smu.status["SMU1"]["Voltage Output (V)"] == "0.25"
+    assert smu.status["SMU1"]["Voltage Output (V)"] == "+250.000E-03"
     assert stock.smu2.status == {"SMU2": "OFF"}
     for query in (
         stock.query_meas_ranges,
@@ -669,3 +669,98 @@ def test_stock_point_reads_leave_half_a_terminator():
     stock.send_trigger()
     stock.read_channels(1)
     assert adapter.unread == b"\n"
+
+
+# The frame, and measurements beside the common ones
+
+
+def test_lop_tells_what_each_channel_does():
+    _, panel = make_panel()
+    quiet(panel, "CN 1,2,3;DV 1,0,2,50E-6;DI 2,0,1E-6,2;DV 3,0,0.1,1E-3;TI 1,0;TV 2,0")
+    # 1 at its positive current limit, 2 a current source into an open end, 3 a voltage source
+    assert ask(panel, "LOP?") == "LOP12,11,01,00,00,00,00,00,00,00"
+
+
+@pytest.mark.parametrize(("level", "expected"), [("1.9", "0"), ("-2.1", "1")])
+def test_wz_tells_of_voltages_beyond_two_volts(level, expected):
+    _, panel = make_panel()
+    quiet(panel, f"CN 2;DV 2,0,{level},1E-3")
+    assert ask(panel, "WZ?") == expected
+
+
+def test_formats_without_header_are_numbers_alone():
+    _, panel = make_panel()
+    for style, width in ((2, 12), (12, 13), (22, 13)):
+        quiet(panel, f"FMT {style};CN 1;DV 1,0,0.2,1E-3;TI 1,0")
+        line = panel.pull().decode()
+        assert len(line) == width
+        assert float(line) == pytest.approx(20e-6, rel=0.01)
+    for style in (3, 4, 5, 13, 14, 15, 25):
+        panel.handle(f"FMT {style}".encode())
+        assert error(panel) == 120
+
+
+def test_multi_channel_sweep_moves_all_sources_together():
+    bench, panel = make_panel()
+    quiet(panel, "FMT 1,2;CN 1,2,3;AV -1;WV 1,1,0,0,1,3,1E-3;WNX 2,2,1,0,0,-2,1E-3;WNX 3,3,1,0,5,5,1E-3;MM 16,1,2;XE")
+    items = panel.pull().decode().split(",")
+    assert [item[:3] for item in items] == ["NAI", "NBI", "WBV"] * 2 + ["NAI", "NBI", "EBV"]
+    assert [float(item[3:]) for item in items[2::3]] == [0.0, -1.0, -2.0]
+    assert [float(item[3:]) for item in items[0::3]] == pytest.approx([0.0, 50e-6, 100e-6], abs=1e-7)
+    assert bench.fixture.voltage(3) == 5.0
+    assert ask(panel, "WNU?") == "3"
+    assert ask(panel, "*LRN? 59") == "WNX2,2,1,0,0,-2,0.001;WNX3,3,1,0,5,5,0.001"
+    panel.handle(b"WNCC")
+    assert ask(panel, "*LRN? 59") == ""
+
+
+def test_stamped_commands_put_the_time_first():
+    bench, panel = make_panel()
+    quiet(panel, "CN 1;TSR")
+    bench.clock.sleep(0.5)
+    quiet(panel, "TDV 1,0,0.2,1E-3")
+    assert float(panel.pull()[3:]) == pytest.approx(0.5, abs=2e-3)
+    quiet(panel, "TTIV 1,0,0")
+    stamp, current, volts = panel.pull().decode().split(",")
+    assert stamp[:3] == "NAT"
+    assert float(current[3:]) == pytest.approx(20e-6, rel=0.01)
+    assert float(volts[3:]) == pytest.approx(0.2, abs=1e-3)
+
+
+def test_initialize_and_clearing_of_sources():
+    bench, panel = make_panel()
+    quiet(panel, "CN 1;DV 1,0,0.2,1E-3;RI 1,-14;CMM 1,2;FL 1,1;MV 1,0,0,0.1,1E-3;MV 2,0,0,0.1,1E-3;MCC 2;IN 1")
+    assert bench.fixture.sources[1] == (0.0, 100e-6)
+    assert ask(panel, "*LRN? 32").startswith("RI1,0;RV1,0")
+    assert ask(panel, "*LRN? 46").startswith("CMM1,0")
+    assert "MV1," in ask(panel, "*LRN? 47")
+    assert "MV2," not in ask(panel, "*LRN? 47")
+
+
+def test_triggers_and_digital_port_are_remembered():
+    _, panel = make_panel()
+    quiet(panel, "TGP -1,1,2,3;TGP 5,2,1;TGXO 2;WAT 2,0.5,0.01;ERM 255;ERC 2,5;OSX -2;WSX -1;PAX -1,0.1;RCV 1;CA")
+    assert ask(panel, "*LRN? 58") == "TGXO2;TGSI1;TGSO1;TGMO1;TGP-1,1,2,3;TGP5,2,1,0"
+    assert ask(panel, "*LRN? 57") == "WAT1,1.0,0.0000;WAT2,0.5,0.0100"
+    assert int(ask(panel, "ERS?")) == 0xFF00 | 5  # what isn't driven reads high
+    quiet(panel, "TGPC")
+    assert ask(panel, "*LRN? 58") == "TGXO2;TGSI1;TGSO1;TGMO1"
+    assert [ask(panel, q) for q in ("*TST?", "*CAL? 1", "DIAG? 1", "AITM?", "UNT? 0")][:4] == ["0"] * 4
+    for message in ("TGP 0,1,1", "TGP -1,2,1", "*CAL? 9", "DIAG? 2", "ACH 1,2"):
+        panel.handle(message.encode())
+        assert error(panel) == 120
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        ("DV 1,0,0", "DV1,5,+000.000E-03,+100.000E-06,0,16"),
+        ("DV 1,12,0.2,1E-3", "DV1,200,+00.2000E+00,+1.00000E-03,0,17"),
+        ("DV 1,0,3,100E-6,0,19", "DV1,50,+3.00000E+00,+000.100E-03,0,19"),
+        ("DI 1,0,5E-6,20", "DI1,15,+05.0000E-06,+20.0000E+00,0,200"),
+    ],
+)
+def test_learn_tells_the_ranges_in_use(message, told):
+    _, panel = make_panel()
+    quiet(panel, "CN 1;" + message)
+    assert ask(panel, "*LRN? 1") == told

@@ -52,7 +52,8 @@ def instrument_keys(station: StationFile, *, host: str, bench: str | Path | None
         return (InstrumentKey(f"twin {os.path.realpath(Path(folder).expanduser())}", "bench"),) if folder else ()
     named: dict[str, str] = {}
     for role, entry in sorted(station.instruments.items()):
-        named.setdefault(physical_name(entry.resource, host), role)
+        for resource in entry.resources:
+            named.setdefault(physical_name(resource, host), role)
     return tuple(InstrumentKey(name, role) for name, role in sorted(named.items()))
 
 

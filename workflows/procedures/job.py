@@ -1,5 +1,8 @@
 """A job: a procedure with its options, checked; what the command line, the flows and a notebook all run."""
 
+import contextlib
+import functools
+import itertools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
@@ -10,9 +13,11 @@ import numpy as np
 
 from analysis.records import RunWriter, layout
 from analysis.records.journal import is_begun
+from analysis.records.masking import masked
 from instruments.clock import wall_time
 from instruments.station import Station
 from instruments.station_file import StationFile
+from instruments.tape import Recorder
 from workflows.errors import RequestError
 from workflows.procedures.controls import Answer, Controls, Question
 from workflows.procedures.forecast_store import kept
@@ -93,13 +98,13 @@ class Job(Generic[O, R]):
         """The same run once more, from its records."""
         return self._resumed(self.procedure, replace(self.options, resume=str(self.folder)), self.folder)
 
-    def open_station(self) -> Station:
-        """Open the station; for a twin with the job's bench."""
+    def open_station(self, recorder: Recorder | None = None) -> Station:
+        """Open the station, for a twin with the job's bench; `recorder` hears everything that is said."""
         o = self.options
         twin = {"dir": o.bench, "seed": o.chip, "preset": o.preset, "fresh": "1" if o.fresh else ""}
         if o.faults:
             twin |= {"faults": o.faults, "faults_seed": str(o.faults_seed)}
-        return Station.open(self.station, **{k: v or None for k, v in twin.items()})
+        return Station.open(self.station, recorder, **{k: v or None for k, v in twin.items()})
 
     def parameters(self) -> dict[str, Any]:
         """What the run's header keeps, enough to resume. Equal for equal jobs, wherever they are put."""
@@ -140,18 +145,25 @@ class Job(Generic[O, R]):
 
     def _once(self, controls: Controls, orders: Orders) -> None:
         o, procedure = self.options, self.procedure
-        with held_station(
-            self.station, self.open_station, run=self.folder.name, locks=controls.locks, owner=o.operator,
-            bench=o.bench, priority=o.priority or controls.priority, stop=controls.stop, waiting=controls.waiting,
-        ) as holding:  # fmt: skip
+        recorder = Recorder(masked(self.station.text)) if o.record else None
+        with (
+            contextlib.closing(recorder) if recorder else contextlib.nullcontext(),
+            held_station(
+                self.station, functools.partial(self.open_station, recorder), run=self.folder.name,
+                locks=controls.locks, owner=o.operator, bench=o.bench, priority=o.priority or controls.priority,
+                stop=controls.stop, waiting=controls.waiting,
+            ) as holding,
+        ):  # fmt: skip
             station = holding.station
-            if self.station.simulated != (station.bench is not None):
+            if self.station.simulated == station.real:
                 raise RequestError(f"station {self.station.name} says {self.station.world} but its instruments are not")
             with recorded_run(
                 station, self.folder, procedure.name, self.parameters(),
                 arrays=procedure.arrays(self.request, self.station), command_line=o.command_line, operator=o.operator,
                 resume=bool(o.resume), paths=self.paths(), waveforms=procedure.waveforms(self.request, self.station),
             ) as writer:  # fmt: skip
+                if recorder is not None:
+                    recorder.into(_unused(self.folder, "tape"))
                 orders.working()
                 for trouble in holding.troubles:
                     writer.note(trouble)
@@ -169,7 +181,7 @@ class Job(Generic[O, R]):
         """What asks a person, with safe outputs, and records who did it and when; a twin is its own operator."""
 
         def ask(question: Question) -> Answer:
-            if station.bench is not None and not self.options.attended:
+            if not station.real and not self.options.attended:
                 answer = Answer("the twin")
             else:
                 station.safe()
@@ -190,3 +202,9 @@ def _reading(station: StationFile, adc: str) -> StationFile:
     if adc not in ("plc", "high-speed"):
         raise RequestError(f"adc {adc!r} is unknown; allowed: plc, high-speed")
     return replace(station, read=replace(station.read, adc=adc, averaging=1 if adc == "plc" else 16))
+
+
+def _unused(folder: Path, name: str) -> Path:
+    """A tape's file: a run that was gone on with has several."""
+    numbers = itertools.chain([""], (f"-{k}" for k in itertools.count(2)))
+    return next(path for number in numbers if not (path := folder / f"{name}{number}.jsonl").exists())

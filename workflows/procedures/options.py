@@ -41,6 +41,7 @@ class RunOptions:
     operator: str = option("", "Who runs it, for the record.")
     attended: bool = option(False, "Twin: ask a person where a real laboratory would.")
     priority: int = option(0, "In the queue for the instruments; higher goes first.")
+    record: bool = option(False, "Keep every VISA message in the run's folder, tape.jsonl.")
     resume: str = option("", "Go on with a run that was interrupted.")
     command_line: str = option("", "What was typed, for the record.")
 
@@ -48,6 +49,7 @@ class RunOptions:
 ELSEWHERE = (
     "command_line",
     "operator",
+    "record",
     "resume",
     "runs",
     "run_id",
@@ -58,7 +60,7 @@ ELSEWHERE = (
     "faults_seed",
 )
 """Options that say where and by whom, not what: runs that differ only in these are equal."""
-WITH_RESUME = ("resume", "runs", "bench", "operator", "priority", "attended", "faults", "faults_seed")
+WITH_RESUME = ("resume", "runs", "bench", "operator", "priority", "attended", "faults", "faults_seed", "record")
 """Options that a resumed run may be given; in all else it goes on as its record says."""
 PER_RUN = ("run_id", "resume", "command_line")
 """Options that belong to one run; a deployment runs again and again."""

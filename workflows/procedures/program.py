@@ -18,7 +18,7 @@ from workflows.errors import Interrupted, RequestError
 from workflows.procedures.carry_out import carry_out
 from workflows.procedures.program_progress import VISITS, Progress
 from workflows.procedures.program_request import ProgramRequest
-from workflows.procedures.write_verify import ALGORITHMS, Pulse, State, Verdict, WriteVerify
+from workflows.procedures.write_verify import Pulse, State, Verdict, WriteVerify, for_pulses
 
 __all__ = ["MOST_DOUBTS", "RECOGNISED_BY", "VISITS", "Cell", "ProgramRequest", "Programming", "Progress", "program"]
 
@@ -60,10 +60,11 @@ class Programming:
         self.request = request
         self.stop = stop
         # Each array's cells are learned from apart: they may come from different wafers.
-        self._algorithms: list[WriteVerify] = [ALGORITHMS[request.algorithm].fresh() for _ in request.arrays]
+        algorithm = for_pulses(request.algorithm, cells.limits.pulse_width.low)
+        self._algorithms: list[WriteVerify] = [algorithm.fresh() for _ in request.arrays]
         if np.isfinite(request.target).any():
             low, high = float(np.nanmin(request.target)), float(np.nanmax(request.target))
-            for pulse in ALGORITHMS[request.algorithm].extremes(low, high):
+            for pulse in algorithm.extremes(low, high):
                 cells.check_pulse(*pulse)
         self._states: dict[Cell, State] = {}
         self._last: dict[Cell, float] = {}

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from instruments.limits import Limits
 from workflows.errors import RequestError
 from workflows.procedures.patterns import check_targets
-from workflows.procedures.write_verify import ALGORITHMS, DEFAULT, Window
+from workflows.procedures.write_verify import ALGORITHMS, DEFAULT, Window, for_pulses
 
 Floats = npt.NDArray[np.float64]
 
@@ -149,7 +149,7 @@ class ProgramRequest:
         Raises:
             LimitError: its strongest pulse would pass a limit.
         """
-        algorithm = ALGORITHMS[self.algorithm]
+        algorithm = for_pulses(self.algorithm, limits.pulse_width.low)
         for kind, volts, gate, width in algorithm.extremes(
             float(np.nanmin(self.target)), float(np.nanmax(self.target))
         ):

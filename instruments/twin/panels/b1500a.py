@@ -1,8 +1,10 @@
 """Front panel of a simulated Keysight B1500A: FLEX grammar and dispatch.
 
 Served: identification, status and errors, output switches, SMU sources, high-speed spot, staircase, pulsed and sampling
-measurements, A/D converters, time stamps, SPGU in pulse generator mode, SMU/PGU selector. Everything else (CMU, WGFMU,
-search and quasi-pulsed measurements, binary data, ALWG, programs) is answered by error 100, as an unknown command.
+and multi channel sweeps, A/D converters, time stamps, SPGU in pulse generator mode, SMU/PGU selector, triggers and
+digital port without anything behind them. Everything else (CMU, search and quasi-pulsed measurements, binary data,
+ALWG, programs) is answered by error 100, as an unknown command, or 120. A WGFMU has no FLEX commands; see
+`b1500a_wgfmu`.
 `*CLS` is unknown to the real B1500A too.
 
 After an error the rest of a message is executed all the same; whether the real frame goes on isn't published.
@@ -15,13 +17,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from instruments.errors import ConfigError
+from instruments.twin.panels.b1500a_frame import Frame
 from instruments.twin.panels.b1500a_learn import learn
 from instruments.twin.panels.b1500a_modes import Measurements
 from instruments.twin.panels.b1500a_setup import Sources
 from instruments.twin.panels.b1500a_smu import SMU_MODELS, Smu, SmuBank, direct, range_code
 from instruments.twin.panels.b1500a_spgu import SpguBank, SpguChannel
+from instruments.twin.panels.b1500a_wgfmu import WGFMU_MODEL, WgfmuBank
 from instruments.twin.panels.flex import (
     ERROR_TEXTS,
+    STYLES,
     Entry,
     ErrorQueue,
     FlexError,
@@ -51,7 +56,8 @@ class B1500APanel:
         Args:
             bench: clock, chance and wires.
             options: `modules`: ten comma-separated model numbers by slot, 0 for an empty one (B1510A, B1511A/B, B1517A,
-                B1525A); `idn`: the identification string.
+                B1525A, B1530A); `rsu`: in which SMU's cable a WGFMU channel's switch sits ("701=1,702=3"); `idn`: the
+                identification string.
 
         Raises:
             ConfigError: more than ten slots, or a module that isn't simulated.
@@ -59,29 +65,34 @@ class B1500APanel:
         self.bench = bench
         slots = [m.strip() for m in options.get("modules", MODULES).split(",")]
         slots += ["0"] * (SLOTS - len(slots))
-        unknown = [m for m in slots if m not in {"0", SPGU_MODEL, *SMU_MODELS}]
+        unknown = [m for m in slots if m not in {"0", SPGU_MODEL, WGFMU_MODEL, *SMU_MODELS}]
         if unknown or len(slots) > SLOTS:
-            known = ", ".join(["0", SPGU_MODEL, *SMU_MODELS])
+            known = ", ".join(["0", SPGU_MODEL, WGFMU_MODEL, *SMU_MODELS])
             raise ConfigError(
                 f"B1500A modules {options.get('modules')!r}: give at most {SLOTS} slots, each one of {known}"
             )
         self.slots = slots
         self.identity = options.get("idn", IDENTITY)
-        self.smus = SmuBank(bench, {n: m for n, m in enumerate(slots, 1) if m in SMU_MODELS})
+        models = {n: m for n, m in enumerate(slots, 1) if m in SMU_MODELS}
+        wgfmus = [n for n, m in enumerate(slots, 1) if m == WGFMU_MODEL]
+        self.wgfmus = WgfmuBank(bench, wgfmus, options.get("rsu", ""), list(models))
+        self.smus = SmuBank(bench, models, self.wgfmus.wires)
         self.spgus = SpguBank(bench, [n for n, m in enumerate(slots, 1) if m == SPGU_MODEL])
         self.data = OutputData()
         self.sources = Sources(self.smu)
         self.measurements = Measurements(self.smus, self.data, self.sources)
+        self.frame = Frame(self)
         self.errors = ErrorQueue()
         self.status = StatusByte()
         self.switches = {"TM": 1, "CM": 0, "PAD": 0}
-        self._commands = {
+        self.commands: dict[str, Entry] = {
             **self._system(),
             **self._outputs(),
             **self._converters(),
             **self.sources.commands(),
             **self.measurements.commands(),
             **self.spgus.commands(),
+            **self.frame.commands(),
         }
 
     # The panel's protocol
@@ -105,6 +116,10 @@ class B1500APanel:
         """Next line of measurement data."""
         return self.data.lines.popleft() if self.data.lines else None
 
+    def overrun(self) -> None:
+        """A message larger than the input buffer was thrown away."""
+        self._refuse(FlexError(150))
+
     def status_byte(self) -> int:
         """Serial poll."""
         return self.status.poll(bool(self.data.lines))
@@ -119,7 +134,7 @@ class B1500APanel:
         self.handle(b"XE")
 
     def _execute(self, header: str, args: Sequence[str]) -> str | None:
-        entry = self._commands.get(header)
+        entry = self.commands.get(header)
         if entry is None:
             raise FlexError(100, header[:20])
         if not entry.least <= len(args) <= entry.most:
@@ -156,17 +171,15 @@ class B1500APanel:
             "*IDN?": Entry(lambda a: self.identity, 0, 0),
             "*RST": Entry(self._reset, 0, 0),
             "*OPC?": Entry(lambda a: "1", 0, 0),
-            "*TST?": Entry(lambda a: "0", 0, 1),
-            "*CAL?": Entry(lambda a: "0", 0, 1),
             "*LRN?": Entry(self._learn, 1, 1),
             "*STB?": Entry(lambda a: str(self.status.value(bool(self.data.lines))), 0, 0),
             "*SRE": Entry(self._enable, 1, 1),
             "*SRE?": Entry(lambda a: str(self.status.mask), 0, 0),
-            "UNT?": Entry(lambda a: ";".join(f"{m},0" for m in self.slots), 0, 1),
+            "UNT?": Entry(self._units, 0, 1),
             "ERR?": Entry(self._error_codes, 0, 1),
             "ERRX?": Entry(self._error, 0, 1),
             "EMG?": Entry(self._error_text, 1, 1),
-            "LOP?": Entry(lambda a: "LOP" + ",".join("00" for _ in self.slots), 0, 0),
+            "LOP?": Entry(lambda a: "LOP" + ",".join(self._operation(n) for n in range(1, SLOTS + 1)), 0, 0),
             "NUB?": Entry(lambda a: str(sum(line.count(b",") + 1 for line in self.data.lines)), 0, 0),
             "FMT": Entry(self._format, 1, 2),
             "BC": Entry(lambda a: self.data.lines.clear(), 0, 0),
@@ -175,8 +188,12 @@ class B1500APanel:
             "TM": Entry(self._switch("TM", (1, 2, 3, 4)), 1, 1),
             "CM": Entry(self._switch("CM", (0, 1)), 1, 1),
             "PAD": Entry(self._switch("PAD", (0, 1)), 1, 1),
-            "WAT": Entry(self._wait, 2, 3),
         }
+
+    def _units(self, args: Sequence[str]) -> str:
+        modules = ";".join(f"{m},0" for m in self.slots)
+        # Mode 1 adds the mainframes of an old kind that may be chained; there are none.
+        return modules + (";0,0" if args and choice(args[0], (0, 1)) else "")
 
     def _switch(self, name: str, allowed: tuple[int, ...]) -> Callable[[Sequence[str]], None]:
         def run(args: Sequence[str]) -> None:
@@ -187,6 +204,8 @@ class B1500APanel:
     def _reset(self, args: Sequence[str]) -> None:
         self.smus.reset()
         self.spgus.reset()
+        self.wgfmus.reset()
+        self.frame.reset()
         self.sources.reset()
         self.data.style, self.data.mode = 1, 0
         self.data.lines.clear()
@@ -194,7 +213,17 @@ class B1500APanel:
         self.status.error = self.status.requested = False
 
     def _learn(self, args: Sequence[str]) -> str:
-        return learn(whole(args[0], 0, 200), self.smus, self.sources.setup, self.data, self.switches)
+        kind = whole(args[0], 0, 200)
+        told = self.frame.learn(kind)
+        return learn(kind, self.smus, self.sources.setup, self.data, self.switches) if told is None else ";".join(told)
+
+    def _operation(self, slot: int) -> str:
+        unit = self.smus.units.get(slot)
+        if unit is None or not unit.on:
+            return "00"
+        if unit.kind == "V":
+            return ("12" if unit.level >= 0 else "13") if unit.limited else "01"
+        return "11" if unit.limited else ("02" if unit.level >= 0 else "03")
 
     def _enable(self, args: Sequence[str]) -> None:
         self.status.mask = whole(args[0], 0, 255) & ~64
@@ -215,16 +244,10 @@ class B1500APanel:
         return ERROR_TEXTS[choice(args[0], tuple(ERROR_TEXTS))]
 
     def _format(self, args: Sequence[str]) -> None:
-        style = choice(args[0], (1, 11, 21))
-        self.data.mode = choice(args[1], (0, 1, 2)) if len(args) > 1 else 0
-        self.data.style = style
+        style = choice(args[0], STYLES)
+        mode = whole(args[1], 0, 10) if len(args) > 1 else 0
+        self.data.style, self.data.mode = style, mode
         self.data.lines.clear()
-
-    def _wait(self, args: Sequence[str]) -> None:
-        choice(args[0], (1, 2, 3))
-        real(args[1], 0.0, 10.0)
-        if len(args) > 2:
-            real(args[2], 0.0, 1.0)
 
     # Outputs
 
@@ -233,13 +256,21 @@ class B1500APanel:
             "CN": Entry(lambda a: self._connect(a, True), 0, 15),
             "CNX": Entry(lambda a: self._connect(a, True), 0, 15),
             "CL": Entry(lambda a: self._connect(a, False), 0, 15),
+            "IN": Entry(self._initialize, 0, 15),
             "DZ": Entry(self._zero, 0, 15),
             "RZ": Entry(self._restore, 0, 15),
             "DV": Entry(lambda a: direct(self.smus, self.smu(a[0]), "V", a), 3, 6),
             "DI": Entry(lambda a: direct(self.smus, self.smu(a[0]), "I", a), 3, 6),
+            "TDV": Entry(lambda a: self._stamped("V", a), 3, 6),
+            "TDI": Entry(lambda a: self._stamped("I", a), 3, 6),
             "SSR": Entry(lambda a: setattr(self.smu(a[0]), "series", choice(a[1], (0, 1))), 2, 2),
             "FL": Entry(self._filter, 1, 11),
         }
+
+    def _stamped(self, kind: str, args: Sequence[str]) -> None:
+        unit = self.smu(args[0])
+        direct(self.smus, unit, kind, args)
+        self.data.emit([self.data.plain(unit.channel, "T", self.measurements.elapsed())])
 
     def _connect(self, args: Sequence[str], on: bool) -> None:
         for unit in self._chosen(args):
@@ -247,6 +278,13 @@ class B1500APanel:
                 self.smus.switch(unit, on)
             else:
                 self.spgus.switch(unit, on)
+
+    def _initialize(self, args: Sequence[str]) -> None:
+        for unit in self._chosen(args):
+            if isinstance(unit, Smu):
+                self.smus.initialize(unit)
+            else:
+                self.spgus.zero(unit)
 
     def _zero(self, args: Sequence[str]) -> None:
         for unit in self._chosen(args):
@@ -311,4 +349,4 @@ class B1500APanel:
 
     def _ranging(self, args: Sequence[str]) -> None:
         unit, mode = self.smu(args[0]), choice(args[1], (1, 2, 3))
-        unit.ranging = (mode, *([whole(args[2], 11, 100)] if len(args) > 2 else []))
+        unit.ranging = (mode, whole(args[2], 11, 100) if len(args) > 2 else 50)

@@ -1,14 +1,15 @@
 """`*LRN?` of the simulated B1500A: the present settings as the commands that would restore them.
 
 Layout after pymeasure's parser: no blank after the mnemonic, commands joined by `;`, an open channel is `CLn`. A sweep
-or sampling source that was never set is left out.
+or sampling source that was never set is left out. The form of `DV1,200,+00.0000E+00,+100.000E-06,0,16` is that of a
+sibling of the instrument (E5270B), as published with a driver of it.
 """
 
 from collections.abc import Iterable
 
 from instruments.twin.panels.b1500a_setup import Bias, Setup, Sweep
-from instruments.twin.panels.b1500a_smu import Adc, Smu, SmuBank
-from instruments.twin.panels.flex import FlexError, OutputData, brief
+from instruments.twin.panels.b1500a_smu import Adc, Smu, SmuBank, active_code, full_scale
+from instruments.twin.panels.flex import FlexError, OutputData, brief, figures
 
 
 def _command(name: str, *values: float) -> str:
@@ -34,7 +35,15 @@ def _bias(name: str, b: Bias) -> str:
 def _output(u: Smu) -> str:
     if not u.on:
         return f"CL{u.channel}"
-    return _command("D" + u.kind, u.channel, u.range_code, u.level, u.compliance, u.polarity, u.limit_range)
+    other = "I" if u.kind == "V" else "V"
+    # Both ranges are told as they are in use, never as "automatic".
+    force, limit = (
+        active_code(u, u.kind, u.range_code, u.level),
+        active_code(u, other, abs(u.limit_range), u.compliance),
+    )
+    level = figures(u.level, full_scale(u, u.kind, force))
+    compliance = figures(u.compliance, full_scale(u, other, limit))
+    return f"D{u.kind}{u.channel},{force},{level},{compliance},{u.polarity},{limit}"
 
 
 def _filters(units: Iterable[Smu]) -> list[str]:
@@ -52,11 +61,17 @@ def _averaging(adc: Adc) -> str:
 
 def _staircase(setup: Setup) -> list[str]:
     parts = [_command("WM", *setup.abort), _command("WT", *setup.wait), *_sweep("W", setup.sweep)]
-    if setup.synchronous:
-        s = setup.synchronous
+    if s := setup.synchronous:
         power = () if s.power is None else (s.power,)
         parts.append(_command("WS" + s.kind, s.unit.channel, s.code, s.start, s.stop, s.compliance, *power))
     return parts
+
+
+def _followers(setup: Setup) -> list[str]:
+    return [
+        _command("WNX", n, s.unit.channel, 1 + "VI".index(s.kind), s.code, s.start, s.stop, s.compliance)
+        for n, s in sorted(setup.followers.items())
+    ]
 
 
 def _sampling(setup: Setup) -> list[str]:
@@ -108,6 +123,7 @@ def learn(kind: int, bank: SmuBank, setup: Setup, data: OutputData, switches: di
             *(_command(f"AIT{k},", *v) for k, v in enumerate((adc.fast, adc.fine, adc.pulsed))),
             f"AZ{int(adc.auto_zero)}",
         ],
+        59: lambda: _followers(setup),
         60: lambda: [f"TSC{int(setup.time_stamp)}"],
         110: lambda: [f"PAD{switches['PAD']}"],
     }

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from instruments.twin.panels.b1500a_setup import (
     DECADES,
+    MULTI_SWEEP,
     PULSED_SPOT,
     PULSED_SWEEP,
     SAMPLING,
@@ -16,10 +17,14 @@ from instruments.twin.panels.b1500a_setup import (
     Setup,
     Sources,
     Sweep,
+    Synchronous,
     staircase,
 )
 from instruments.twin.panels.b1500a_smu import Smu, SmuBank, range_code
 from instruments.twin.panels.flex import OVER_RANGE, Entry, FlexError, OutputData, choice
+
+Follower = tuple[Synchronous, tuple[float, ...]]
+"""A source that follows the primary one, and its levels."""
 
 
 class Measurements:
@@ -48,6 +53,7 @@ class Measurements:
             "TTI": Entry(lambda a: self.spot("I", a, stamped=True), 1, 2),
             "TTV": Entry(lambda a: self.spot("V", a, stamped=True), 1, 2),
             "TIV": Entry(self.both, 1, 3),
+            "TTIV": Entry(lambda a: self.both(a, stamped=True), 1, 3),
         }
 
     def tsc(self, args: Sequence[str]) -> None:
@@ -55,28 +61,32 @@ class Measurements:
         self.setup.time_stamp = bool(choice(args[0], (0, 1)))
 
     def tsr(self, args: Sequence[str]) -> None:
-        """TSR: the time stamp's clock starts again."""
+        """TSR [ch]: the time stamp's clock starts again, here at once even where it should at the channel's next DV."""
+        if args:
+            self._ready(self.smu(args[0]))
         self.zero_time = self.bank.bench.clock.now()
 
     def tsq(self, args: Sequence[str]) -> None:
         """TSQ: the time since TSR, as data."""
-        self.data.emit([self.data.plain(1, "T", self._elapsed())])
+        self.data.emit([self.data.plain(1, "T", self.elapsed())])
 
-    def _elapsed(self) -> float:
+    def elapsed(self) -> float:
+        """Seconds since TSR, or since the frame was switched on."""
         return self.bank.bench.clock.now() - self.zero_time
 
     def spot(self, kind: str, args: Sequence[str], stamped: bool = False) -> None:
         """TI, TV ch[,range] and, with the time first, TTI, TTV: one high-speed spot measurement."""
         unit = self._ready(self.smu(args[0]))
         code = range_code(unit, kind, args[1], fixed=True) if len(args) > 1 else 0
-        stamp = [self.data.plain(unit.channel, "T", self._elapsed())] if stamped else []
+        stamp = [self.data.plain(unit.channel, "T", self.elapsed())] if stamped else []
         self.data.emit([*stamp, self._measured(unit, kind, code)[0]])
 
-    def both(self, args: Sequence[str]) -> None:
-        """TIV ch[,irange[,vrange]]: current and voltage of one channel."""
+    def both(self, args: Sequence[str], stamped: bool = False) -> None:
+        """TIV ch[,irange[,vrange]] and, with the time first, TTIV: current and voltage of one channel."""
         unit = self._ready(self.smu(args[0]))
         codes = [range_code(unit, k, a, fixed=True) for k, a in zip("IV", args[1:], strict=False)] + [0, 0]
-        self.data.emit([self._measured(unit, "I", codes[0])[0], self._measured(unit, "V", codes[1])[0]])
+        stamp = [self.data.plain(unit.channel, "T", self.elapsed())] if stamped else []
+        self.data.emit([*stamp, self._measured(unit, "I", codes[0])[0], self._measured(unit, "V", codes[1])[0]])
 
     def _ready(self, unit: Smu) -> Smu:
         if not unit.on:
@@ -94,7 +104,7 @@ class Measurements:
             unit = self.bank.units[channel]
             for kind in unit.measures:
                 if self.setup.time_stamp:
-                    items.append(self.data.plain(channel, "T", self._elapsed()))
+                    items.append(self.data.plain(channel, "T", self.elapsed()))
                 item, _ = self._measured(unit, kind, unit.i_range if kind == "I" else unit.v_range, pulsed)
                 items.append(item)
             limited |= unit.limited
@@ -109,6 +119,7 @@ class Measurements:
         run = {
             SPOT: self._spots,
             STAIRCASE: self._staircase,
+            MULTI_SWEEP: self._staircase,
             PULSED_SPOT: self._pulsed_spot,
             PULSED_SWEEP: self._pulsed_sweep,
             SAMPLING: self._sampling,
@@ -119,34 +130,42 @@ class Measurements:
         return self._point()[0]
 
     def _staircase(self) -> Iterable[str]:
-        sweep, sync = self.setup.sweep, self.setup.synchronous
+        sweep = self.setup.sweep
         if sweep is None:
             raise FlexError(220)
-        for unit in (sweep.unit, *([sync.unit] if sync else [])):
+        others = self._followers(sweep)
+        for unit in (sweep.unit, *(s.unit for s, _ in others)):
             self._ready(unit)
         clock = self.bank.bench.clock
-        followers = staircase(sweep.mode, sync.start, sync.stop, self._steps(sweep)) if sync else ()
         hold, delay, step = self.setup.wait[:3]
         stopped = False
         for k, level in enumerate(sweep.levels):
             if stopped:
-                yield from self._invalid(sweep, k)
+                yield from self._invalid(sweep, k, others)
                 continue
             self.bank.source(sweep.unit, sweep.kind, level, self._limit(sweep, level))
-            if sync:
-                self.bank.source(sync.unit, sync.kind, followers[k], sync.compliance)
+            for follower, values in others:
+                self.bank.source(follower.unit, follower.kind, values[k], follower.compliance)
             clock.sleep((hold if k == 0 else 0.0) + delay)
             begun = clock.now()
             items, limited = self._point()
             clock.sleep(max(0.0, step - (clock.now() - begun)))
             yield from items
-            yield from self._levels(sweep, k, followers)
+            yield from self._levels(sweep, k, others)
             stopped = limited and self.setup.abort[0] == 2
         rest = sweep.levels[0 if self.setup.abort[1] == 1 or stopped else -1]
         self.bank.source(sweep.unit, sweep.kind, rest, sweep.compliance)
-        if sync:
-            last = followers[0 if self.setup.abort[1] == 1 or stopped else -1]
-            self.bank.source(sync.unit, sync.kind, last, sync.compliance)
+        for follower, values in others:
+            last = values[0 if self.setup.abort[1] == 1 or stopped else -1]
+            self.bank.source(follower.unit, follower.kind, last, follower.compliance)
+
+    def _followers(self, sweep: Sweep) -> list[Follower]:
+        setup = self.setup
+        if setup.mode == MULTI_SWEEP:
+            found = [setup.followers[n] for n in sorted(setup.followers)]
+        else:
+            found = [setup.synchronous] if setup.synchronous else []
+        return [(s, staircase(sweep.mode, s.start, s.stop, self._steps(sweep))) for s in found]
 
     def _steps(self, sweep: Sweep) -> int:
         return len(sweep.levels) // (2 if sweep.mode > 2 else 1)
@@ -156,18 +175,19 @@ class Measurements:
             return sweep.compliance
         return min(sweep.compliance, sweep.power / abs(level))
 
-    def _levels(self, sweep: Sweep, k: int, followers: Sequence[float] = ()) -> Iterable[str]:
+    def _levels(self, sweep: Sweep, k: int, others: Sequence[Follower] = ()) -> Iterable[str]:
         last = k == len(sweep.levels) - 1
         if self.data.mode == 1:
             yield self.data.source(last, sweep.unit.channel, sweep.kind, sweep.levels[k], sweep.scale)
-        elif self.data.mode == 2 and followers and self.setup.synchronous:
-            yield self.data.source(last, self.setup.synchronous.unit.channel, sweep.kind, followers[k], sweep.scale)
+        elif 2 <= self.data.mode <= 1 + len(others):
+            follower, values = others[self.data.mode - 2]
+            yield self.data.source(last, follower.unit.channel, follower.kind, values[k], sweep.scale)
 
-    def _invalid(self, sweep: Sweep, k: int) -> Iterable[str]:
+    def _invalid(self, sweep: Sweep, k: int, others: Sequence[Follower]) -> Iterable[str]:
         for channel in self.setup.channels:
             for kind in self.bank.units[channel].measures:
                 yield self.data.measured(OVER_RANGE, channel, kind, math.inf, 1.0)
-        yield from self._levels(sweep, k)
+        yield from self._levels(sweep, k, others)
 
     def _pulse(self, unit: Smu, kind: str, base: float, peak: float, compliance: float, hold: float) -> list[str]:
         """One pulse of a PV, PI, PWV or PWI source, measured at its end."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from instruments.twin.panels.b1500a_smu import Smu, compliance_value, full_scale, range_code, scales, source_value
 from instruments.twin.panels.flex import Entry, FlexError, choice, real, whole
 
-SPOT, STAIRCASE, PULSED_SPOT, PULSED_SWEEP, SAMPLING = 1, 2, 3, 4, 10
+SPOT, STAIRCASE, PULSED_SPOT, PULSED_SWEEP, SAMPLING, MULTI_SWEEP = 1, 2, 3, 4, 10, 16
 DECADES = {2: 10, 3: 25, 4: 50, 5: 100, 6: 250, 7: 5000}  # ML mode -> samples a decade
 
 
@@ -58,6 +58,8 @@ class Setup:
     channels: tuple[int, ...] = ()
     sweep: Sweep | None = None
     synchronous: Synchronous | None = None
+    followers: dict[int, Synchronous] = field(default_factory=dict)
+    """Sources of a multi channel sweep beside the primary one, by their number."""
     pulse: Bias | None = None
     pulse_sweep: Sweep | None = None
     sampling: dict[int, Bias] = field(default_factory=dict)
@@ -100,6 +102,8 @@ class Sources:
             "WI": Entry(lambda a: self.w("I", a), 6, 8),
             "WSV": Entry(lambda a: self.ws("V", a), 4, 6),
             "WSI": Entry(lambda a: self.ws("I", a), 4, 6),
+            "WNX": Entry(self.wnx, 6, 8),
+            "WNCC": Entry(lambda a: self.setup.followers.clear(), 0, 0),
             "WT": Entry(self.wt, 2, 5),
             "WM": Entry(self.wm, 1, 2),
             "PT": Entry(self.pt, 2, 4),
@@ -109,6 +113,7 @@ class Sources:
             "PWI": Entry(lambda a: self.pw("I", a), 7, 8),
             "MV": Entry(lambda a: self.m("V", a), 4, 5),
             "MI": Entry(lambda a: self.m("I", a), 4, 5),
+            "MCC": Entry(self.mcc, 0, 10),
             "MT": Entry(self.mt, 3, 4),
             "ML": Entry(self.ml, 1, 1),
             "MSC": Entry(self.msc, 1, 2),
@@ -116,7 +121,7 @@ class Sources:
 
     def mm(self, args: Sequence[str]) -> None:
         """MM mode[,ch...]: measurement mode and the channels that measure, in the order of their data."""
-        mode = choice(args[0], (SPOT, STAIRCASE, PULSED_SPOT, PULSED_SWEEP, SAMPLING))
+        mode = choice(args[0], (SPOT, STAIRCASE, PULSED_SPOT, PULSED_SWEEP, SAMPLING, MULTI_SWEEP))
         units = [self.smu(text) for text in args[1:]]
         if not units or (mode in (PULSED_SPOT, PULSED_SWEEP) and len(units) > 1):
             raise FlexError(122)
@@ -131,6 +136,7 @@ class Sources:
             raise FlexError(120, "a logarithmic sweep can't pass zero")
         levels = staircase(mode, start, stop, whole(args[5], 1, 10001))
         self.setup.sweep = self._sweep(unit, kind, levels, code, mode, args[6:])
+        self.setup.followers.clear()  # they belong to the primary source they were set after
 
     def _sweep(
         self,
@@ -166,6 +172,24 @@ class Sources:
         start, stop = (source_value(unit, kind, code, a) for a in args[2:4])
         rest = self._sweep(unit, kind, (start, stop), code, sweep.mode, args[4:])
         self.setup.synchronous = Synchronous(unit, kind, start, stop, rest.compliance, code, rest.power)
+
+    def wnx(self, args: Sequence[str]) -> None:
+        """WNX N,ch,mode,range,start,stop[,comp[,Pcomp]]: source 2..10 of a multi channel sweep; mode 1 V, 2 A."""
+        sweep = self.setup.sweep
+        if sweep is None:
+            raise FlexError(220)
+        number, unit, kind = whole(args[0], 2, 10), self.smu(args[1]), "VI"[choice(args[2], (1, 2)) - 1]
+        code = range_code(unit, kind, args[3])
+        start, stop = (source_value(unit, kind, code, a) for a in args[4:6])
+        if sweep.mode in (2, 4) and start * stop <= 0:
+            raise FlexError(120, "a logarithmic sweep can't pass zero")
+        rest = self._sweep(unit, kind, (start, stop), code, sweep.mode, args[6:])
+        self.setup.followers[number] = Synchronous(unit, kind, start, stop, rest.compliance, code, rest.power)
+
+    def mcc(self, args: Sequence[str]) -> None:
+        """MCC [ch,...]: forget MV and MI of these channels, or of all."""
+        for channel in [self.smu(text).channel for text in args] or list(self.setup.sampling):
+            self.setup.sampling.pop(channel, None)
 
     def wt(self, args: Sequence[str]) -> None:
         """WT hold,delay[,step delay[,source trigger delay[,measurement trigger delay]]], seconds."""

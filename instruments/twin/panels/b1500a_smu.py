@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from instruments.twin.panels.b1500a_wgfmu import Wires
 from instruments.twin.panels.flex import LIMITED, OTHER_LIMITED, OVER_RANGE, FlexError, choice, real, whole
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class Smu:
     series: int = 0
     filter: int = 0
     converter: int = 0
-    ranging: tuple[int, ...] = (1,)
+    ranging: tuple[int, ...] = (1, 50)
     last_scale: float = field(default=1e-4)
 
     @property
@@ -111,6 +112,15 @@ def full_scale(smu: Smu, kind: str, code: int) -> float:
     if scale is None or (kind == "I" and not lowest <= scale <= most_current) or (kind == "V" and scale > most_voltage):
         raise FlexError(124, f"CHANNEL{smu.channel}")
     return scale
+
+
+def active_code(smu: Smu, kind: str, code: int, largest: float) -> int:
+    """Code of the range in use for a level: the smallest that holds it and is not below `code` (0 automatic)."""
+    least = max(full_scale(smu, kind, code), abs(largest) * (1 - 1e-9) / (1.15 if kind == "I" else 1.0))
+    scale = next((s for s in scales(smu, kind) if s >= least), scales(smu, kind)[-1])
+    if kind == "V":
+        return round(scale * 10)
+    return 20 + round(math.log10(scale))
 
 
 def range_code(smu: Smu, kind: str, text: str, fixed: bool = False) -> int:
@@ -155,9 +165,10 @@ def compliance_value(smu: Smu, kind: str, level: float, text: str) -> float:
 class SmuBank:
     """All SMUs of the frame and the A/D converters they share."""
 
-    def __init__(self, bench: "Bench", models: Mapping[int, str]) -> None:
-        """Attach to the fixture: `models` maps channel (slot) to module type."""
+    def __init__(self, bench: "Bench", models: Mapping[int, str], wires: Wires | None = None) -> None:
+        """Attach to the fixture, by way of `wires`: `models` maps channel (slot) to module type."""
         self.bench = bench
+        self.wires: Wires = wires or Wires(bench)
         self.timing = SmuTiming()
         self.accuracy = SmuAccuracy()
         self.units = {channel: Smu(channel, model) for channel, model in models.items()}
@@ -178,9 +189,9 @@ class SmuBank:
         unit.limited = False
         if on:
             unit.kind, unit.level, unit.compliance, unit.range_code, unit.kept = "V", 0.0, POWER_ON_COMPLIANCE, 0, None
-            self.bench.fixture.force(unit.channel, 0.0, POWER_ON_COMPLIANCE)
+            self.wires.force(unit.channel, 0.0, POWER_ON_COMPLIANCE)
         else:
-            self.bench.fixture.force(unit.channel, None)
+            self.wires.force(unit.channel, None)
         self.bench.clock.sleep(self.timing.switch)
 
     def source(self, unit: Smu, kind: str, level: float, compliance: float) -> None:
@@ -188,10 +199,19 @@ class SmuBank:
         unit.kind, unit.level, unit.compliance = kind, level, compliance
         unit.limited = False
         if kind == "V":
-            self.bench.fixture.force(unit.channel, level, compliance)
+            self.wires.force(unit.channel, level, compliance)
         else:
-            self.bench.fixture.force(unit.channel, math.copysign(compliance, level) if level else 0.0, abs(level))
+            self.wires.force(unit.channel, math.copysign(compliance, level) if level else 0.0, abs(level))
         self.bench.clock.sleep(self.timing.settle)
+
+    def initialize(self, unit: Smu) -> None:
+        """IN: an output that is on goes to 0 V, 100 uA; what belongs to the channel, to its initial settings."""
+        fresh = Smu(unit.channel, unit.model)
+        unit.i_range, unit.v_range, unit.operation, unit.ranging = 0, 0, fresh.operation, fresh.ranging
+        unit.series, unit.filter, unit.converter, unit.kept = fresh.series, fresh.filter, fresh.converter, None
+        if unit.on:
+            unit.range_code = unit.polarity = unit.limit_range = 0
+            self.source(unit, "V", 0.0, POWER_ON_COMPLIANCE)
 
     def zero(self, unit: Smu) -> None:
         """DZ: 0 V at 100 uA, what was there kept for RZ."""
@@ -237,7 +257,7 @@ class SmuBank:
 
     def _voltage(self, unit: Smu) -> float:
         """Volts at the output; for a regulating current source from the load's resistance, found at 10 mV."""
-        fixture = self.bench.fixture
+        fixture = self.wires
         forced = fixture.voltage(unit.channel)
         if unit.kind == "V" or unit.limited or unit.level == 0.0:
             return forced
@@ -255,7 +275,7 @@ class SmuBank:
             (flags, value, full scale): flags as in `flex`, value in V or A (inf where over range).
         """
         seconds = self.integration(unit, pulsed)
-        reading = self.bench.fixture.measure(unit.channel, seconds)
+        reading = self.wires.measure(unit.channel, seconds)
         if unit.kind == "V":
             unit.limited = reading.in_compliance
         else:

@@ -276,7 +276,10 @@ class SpguBank:
 
     def ermod(self, args: Sequence[str]) -> None:
         """ERMOD mode[,rule]: what the digital port controls; 1 is the SMU/PGU selector."""
-        self.port_mode = choice(args[0], (0, 1, 2, 4, 8, 16, 32))
+        mode = choice(args[0], (0, 1, 2, 4, 8, 16, 32))
+        if len(args) > 1:
+            choice(args[1], (0, 1))
+        self.port_mode = mode
 
     def erssp(self, args: Sequence[str]) -> None:
         """ERSSP port,status: selector port 0..3 to 0 open, 1 SMU, 2 PGU, 3 PGU open."""

@@ -26,6 +26,7 @@ ERROR_TEXTS = {
     122: "Number of channels must be corrected.",
     123: "Compliance must be set correctly.",
     124: "Incorrect range value for this channel.",
+    150: "Command input buffer is full.",
     200: "Channel output switch must be ON.",
     202: "Interlock circuit must be closed.",
     205: "DZ must be sent before RZ.",
@@ -37,6 +38,8 @@ ERROR_TEXTS = {
 }
 QUEUE_LENGTH = 30  # Programming Guide, ERRX?: the queue stores 30 codes
 OVERFLOW = "+199.999E+99"
+STYLES = (1, 2, 11, 12, 21, 22)
+"""FMT: 12 or 13 digits with (1) or without (2) header; 3, 4, 13, 14 (binary) and 5, 15, 25 are not simulated."""
 
 OVER_RANGE, OSCILLATING, OTHER_LIMITED, LIMITED = 1, 2, 4, 8
 FIRST_OR_MIDDLE, LAST = 1, 2
@@ -99,8 +102,8 @@ def real(text: str, low: float = -math.inf, high: float = math.inf) -> float:
     if low <= value <= high:
         return value
     # A hair of tolerance: limits are decimal numbers and so are parameters, but floats aren't.
-    slack = 1e-9 * max(abs(low) if math.isfinite(low) else 0.0, abs(high) if math.isfinite(high) else 0.0)
-    if not low - slack <= value <= high + slack:
+    below, above = (1e-9 * abs(limit) if math.isfinite(limit) else 0.0 for limit in (low, high))
+    if not low - below <= value <= high + above:
         raise FlexError(120, f"{text} is not in {low:g} to {high:g}")
     return value
 
@@ -194,7 +197,8 @@ def severity(flags: int) -> str:
     return "N"
 
 
-def _figures(value: float, full_scale: float, digits: int) -> str:
+def figures(value: float, full_scale: float, digits: int = 6) -> str:
+    """A number as output data have it: its decimals and exponent by its range."""
     if not math.isfinite(value):
         return OVERFLOW if digits == 6 else OVERFLOW.replace("E", "0E")
     if abs(value) >= 10 ** (math.floor(math.log10(full_scale) + 1e-9) + 1):
@@ -211,7 +215,8 @@ class OutputData:
     """The measurement side of the output: one line per trigger, apart from query replies.
 
     The format's exponent follows the range, `+000.005E-09` being 5 pA on the 100 nA range. Items are 15, 16 or 18
-    characters (FMT 1, 11, 21); with the comma or the first terminator character after them 16, 17, 19.
+    characters (FMT 1, 11, 21); with the comma or the first terminator character after them 16, 17, 19. In the styles
+    ending in 2 there is the number alone.
     """
 
     style: int = 1
@@ -219,7 +224,8 @@ class OutputData:
     lines: deque[bytes] = field(default_factory=deque)
 
     def _item(self, status: str, channel: int, kind: str, value: float, full_scale: float) -> str:
-        return status + letter(channel) + kind + _figures(value, full_scale, 6 if self.style == 1 else 7)
+        header = "" if self.style % 10 == 2 else status + letter(channel) + kind
+        return header + figures(value, full_scale, 6 if self.style < 10 else 7)
 
     def measured(self, flags: int, channel: int, kind: str, value: float, full_scale: float) -> str:
         """A measured value: kind V or I, flags as in FMT 21 (1 over, 2 unstable, 4 other, 8 this limited)."""

@@ -6,16 +6,20 @@ high-resolution mode; RUN is bit 3 of the operation condition; `:AER?` and `:TER
 Uncertain: which values of scale and time base the instrument accepts as they are (here any, to three digits), how
 often it re-arms, bit 5 (waiting for a trigger), which error number stands for a parameter it does not like.
 
-Served: acquisition, channels, time base, edge trigger, waveforms, status, set-ups. The probe attenuation scales what
-is set and read, as if the probe divided. Measurements, digital channels, maths, protocols, segments and images are
-undefined headers. `:AUToscale` has no signal to scale by: it shows 1 V per division at once.
+Served: acquisition, channels, time base, edge trigger, waveforms, status, set-ups; measurements, images and the panel's
+plain settings in `infiniivision_more`. The probe attenuation scales what is set and read, as if the probe divided.
+Digital channels, waveform generator, protocols, segments and files on a stick are undefined headers. In a trigger mode
+other than EDGE no trigger comes; averages and peak detection are of one record, the former with less noise and more
+bits. `:AUToscale` has no signal to scale by: it shows 1 V per division at once.
 """
 
+import bisect
 import math
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from instruments.twin.panels.infiniivision_more import LIMITED, Extras
 from instruments.twin.panels.infiniivision_waveform import LEVELS, SCREEN_LEVELS, WaveformFormat
 from instruments.twin.panels.scope_options import ScopeOptions
 from instruments.twin.panels.scpi import (
@@ -25,7 +29,6 @@ from instruments.twin.panels.scpi import (
     ScpiError,
     Tree,
     block,
-    boolean,
     choice,
     number,
     quoted,
@@ -73,20 +76,21 @@ class InfiniiVisionPanel:
         self._about = about
         self.channels, self.probes, self.external = about.channels, dict(about.probes), about.external
         self._converter = Converter(8, 12, about.rate)
-        self._clock = bench.clock
+        self.clock = bench.clock
         self._errors: deque[ScpiError] = deque()
         self._output: deque[bytes] = deque()
         self._settling = 0.0
         self._latched = 0
         tree = Tree()
-        self.settings = Settings(tree, self._check_channel, self._changed)
+        self.settings = Settings(tree, self.check_channel, self._changed)
         self.digitizer = Digitizer(bench.clock, lambda: bench.rng("oscilloscope"), self._plan, self._finished)
-        self.status = Status(about.identity, self._reset, self._forget, self._summary)
+        self.status = Status(about.identity, self._reset, self._forget, lambda: 0)
         self._define_inputs(tree)
         self._define_times(tree)
         self._define_waveform(tree)
         tree.add_all(self.status.commands())
         tree.add_all(self._actions())
+        self._extras = Extras(self, tree)
         self._interpreter = Interpreter(tree, self._refuse, lambda: False)
         self._reset()
         bench.scopes.append(self)
@@ -98,12 +102,26 @@ class InfiniiVisionPanel:
         replies = self._interpreter.feed(message)
         settling, self._settling = self._settling, 0.0
         if settling:
-            self._clock.sleep(settling)
+            self.clock.sleep(settling)
         return replies
 
     def pull(self) -> bytes | None:
         """Replies that a `:DIGitize` had held up."""
         return self._output.popleft() if self._output else None
+
+    @property
+    def held(self) -> bool:
+        """Whether messages wait until an acquisition is over."""
+        return self._interpreter.held
+
+    def overrun(self) -> None:
+        """A message larger than the input buffer was thrown away."""
+        self._refuse(ScpiError(-363))
+
+    @property
+    def tree(self) -> Tree:
+        """All headers."""
+        return self._interpreter.tree
 
     def status_byte(self) -> int:
         """Serial poll."""
@@ -126,9 +144,15 @@ class InfiniiVisionPanel:
 
     # What it is set to
 
-    def _check_channel(self, suffixes: tuple[int, ...]) -> None:
+    def check_channel(self, suffixes: tuple[int, ...]) -> None:
+        """ScpiError -114 for a channel that isn't there."""
         if suffixes and not 1 <= suffixes[0] <= self.channels:
             raise ScpiError(-114, f"channel {suffixes[0]}")
+
+    @property
+    def bandwidth(self) -> float:
+        """Of the instrument, Hz."""
+        return self._about.bandwidth
 
     def _changed(self, name: str) -> None:
         if name in _SLOW:
@@ -136,12 +160,6 @@ class InfiniiVisionPanel:
 
     def _define_inputs(self, tree: Tree) -> None:
         define, channel = self.settings.define, "CHANnel<n>:"
-        for name in ("BWLimit", "INVert", "VERNier"):
-            define(channel + name, False, boolean)
-        define(channel + "DISPlay", False, boolean)
-        define(channel + "COUPling", "DC", lambda t: choice(t, ("AC", "DC")))
-        define(channel + "IMPedance", "ONEM", lambda t: choice(t, ("ONEMeg",)))
-        define(channel + "UNITs", "VOLT", lambda t: choice(t, ("VOLT",)))
         define(channel + "LABel", "", lambda t: quoted(t)[:10].upper(), lambda v: f'"{v}"')
         define(channel + "OFFSet", 0.0, lambda t: number(t, unit="V"))
         define(channel + "RANGe", 8.0, lambda t: _digits(number(t, 8e-3, 4e5, "V")))
@@ -152,26 +170,13 @@ class InfiniiVisionPanel:
             lambda v: shown(float(v) / DIVISIONS),
             channel + "RANGe",
         )
-        tree.add(channel + "PROBe", Entry(self._set_probe, lambda call: shown(self._attenuation(call))))
-        tree.add("CHANnel<n>", Entry(None, self._describe_channel))
-        define("EXTernal:RANGe", 8.0, lambda t: number(t, unit="V"))
-        define("TRIGger:MODE", "EDGE", lambda t: choice(t, ("EDGE",)))
-        define("TRIGger:SWEep", "AUTO", lambda t: choice(t, ("AUTO", "NORMal")))
-        for name in ("HFReject", "NREJect"):
-            define("TRIGger:" + name, False, boolean)
-        define("TRIGger:HOLDoff", 40e-9, lambda t: number(t, 40e-9, 10, "s"))
+        tree.add(channel + "PROBe", Entry(self._set_probe, lambda call: shown(self.attenuation(call))))
         sources = ("EXTernal", "LINE", *(f"CHANnel{n}" for n in range(1, self.channels + 1)))
         define("TRIGger[:EDGE]:SOURce", "CHAN1", lambda t: choice(t, sources))
-        define("TRIGger[:EDGE]:SLOPe", "POS", lambda t: choice(t, ("POSitive", "NEGative")))
-        define("TRIGger[:EDGE]:COUPling", "DC", lambda t: choice(t, ("DC", "AC", "LFReject")))
         tree.add("TRIGger[:EDGE]:LEVel", Entry(self._set_level, lambda call: shown(self._level(call))))
 
     def _define_times(self, tree: Tree) -> None:
         define = self.settings.define
-        define("TIMebase:MODE", "MAIN", lambda t: choice(t, ("MAIN",)))
-        define("TIMebase:REFerence", "CENT", lambda t: choice(t, ("LEFT", "CENTer", "RIGHt")))
-        define("TIMebase:POSition", 0.0, lambda t: number(t, -500, 5000, "s"))
-        define("TIMebase:VERNier", False, boolean)
         define("TIMebase:RANGe", 1e-3, lambda t: _digits(number(t, 20e-9, 500, "s")))
         define(
             "TIMebase:SCALe",
@@ -180,22 +185,14 @@ class InfiniiVisionPanel:
             lambda v: shown(float(v) / 10),
             "TIMebase:RANGe",
         )
-        tree.add("TIMebase", Entry(None, self._describe_timebase))
-        define("ACQuire:TYPE", "NORM", lambda t: choice(t, ("NORMal", "HRESolution")))
-        define("ACQuire:MODE", "RTIM", lambda t: choice(t, ("RTIMe",)))
         tree.add("ACQuire:POINts", Entry(None, lambda call: f"+{self._memory_points()}"))
         tree.add("ACQuire:SRATe", Entry(None, lambda call: shown(self._memory_points() / self._range())))
 
     def _define_waveform(self, tree: Tree) -> None:
         define = self.settings.define
-        sources = tuple(f"CHANnel{n}" for n in range(1, self.channels + 1))
+        sources = (*(f"CHANnel{n}" for n in range(1, self.channels + 1)), "FUNCtion", "MATH")
         define("WAVeform:SOURce", "CHAN1", lambda t: choice(t, sources))
-        define("WAVeform:FORMat", "BYTE", lambda t: choice(t, ("BYTE", "WORD", "ASCii")))
-        define("WAVeform:UNSigned", True, boolean)
-        define("WAVeform:BYTeorder", "MSBF", lambda t: choice(t, ("MSBFirst", "LSBFirst")))
-        define("WAVeform:POINts:MODE", "NORM", lambda t: choice(t, ("NORMal", "MAXimum", "RAW")))
         define("WAVeform:POINts", "1000", _asked_points, lambda v: f"+{self._points()}")
-        define("WAVeform:VIEW", "MAIN", lambda t: choice(t, ("MAIN",)))
         tree.add("WAVeform:PREamble", Entry(None, lambda call: ",".join(self._preamble())))
         tree.add("WAVeform:DATA", Entry(None, self._data))
         fields = ("TYPE", "COUNt", "XINCrement", "XORigin", "XREFerence", "YINCrement", "YORigin", "YREFerence")
@@ -206,15 +203,16 @@ class InfiniiVisionPanel:
         return lambda call: self._preamble()[at]
 
     def _set_probe(self, call: Call) -> None:
-        self._check_channel(call.suffixes)
+        self.check_channel(call.suffixes)
         attenuation = number(call.only()[0], 0.1, 1e4)
-        ratio = attenuation / self._attenuation(call)
+        ratio = attenuation / self.attenuation(call)
         for name in ("CHANnel<n>:RANGe", "CHANnel<n>:OFFSet"):
             self.settings.put(name, self.settings.number(name, *call.suffixes) * ratio, *call.suffixes)
         self.settings.values[f"probe@{call.suffixes[0]}"] = attenuation
 
-    def _attenuation(self, call: Call) -> float:
-        self._check_channel(call.suffixes)
+    def attenuation(self, call: Call) -> float:
+        """Of a channel's probe."""
+        self.check_channel(call.suffixes)
         return float(self.settings.values.get(f"probe@{call.suffixes[0]}", 1.0))
 
     def _level_of(self, call: Call, at: int) -> str:
@@ -232,19 +230,6 @@ class InfiniiVisionPanel:
     def _level(self, call: Call) -> float:
         return float(self.settings.values.get(self._level_of(call, 0), 0.0))
 
-    def _describe_channel(self, call: Call) -> str:
-        self._check_channel(call.suffixes)
-        n = call.suffixes[0]
-        names = ("RANGe", "OFFSet", "COUPling", "IMPedance", "DISPlay", "BWLimit", "INVert", "LABel", "UNITs")
-        values = [shown(self.settings.get(f"CHANnel<n>:{name}", n)) for name in names]
-        fields = 'RANG {};OFFS {};COUP {};IMP {};DISP {};BWL {};INV {};LAB "{}";UNIT {}'.format(*values)
-        return f":CHAN{n}:{fields};PROB {shown(self._attenuation(call))};PROB:SKEW +0.00E+00;STYP SING"
-
-    def _describe_timebase(self, call: Call) -> str:
-        mode, reference = self.settings.get("TIMebase:MODE"), self.settings.get("TIMebase:REFerence")
-        position = shown(self.settings.number("TIMebase:POSition"))
-        return f":TIM:MODE {mode};REF {reference};MAIN:RANG {shown(self._range())};POS {position}"
-
     # Acquiring
 
     def _range(self) -> float:
@@ -257,14 +242,14 @@ class InfiniiVisionPanel:
         raw = self.settings.get("WAVeform:POINts:MODE") != "NORM"
         most = min(self._memory_points(), self._about.memory if raw else 62_500)
         asked = min(float(self.settings.get("WAVeform:POINts")), most)
-        return max(p for p in POINTS if p <= max(asked, POINTS[0]))
+        return POINTS[bisect.bisect_right(POINTS, max(asked, POINTS[0])) - 1]
 
     def _plan(self) -> Plan:
         get, value = self.settings.get, self.settings.number
         points = self._points()
         step = self._range() / points
         first = value("TIMebase:POSition") - _REFERENCES[str(get("TIMebase:REFerence"))] * self._range()
-        bits, quieter = self._converter.resolution(step, get("ACQuire:TYPE") == "HRES")
+        bits, quieter = self._resolution(step)
         inputs = {}
         for n in range(1, self.channels + 1):
             if get("CHANnel<n>:DISPlay", n):
@@ -273,7 +258,7 @@ class InfiniiVisionPanel:
                     node=self.probes.get(n),
                     span=screen * LEVELS / SCREEN_LEVELS,
                     centre=value("CHANnel<n>:OFFSet", n),
-                    bandwidth=min(self._about.bandwidth, 20e6 if get("CHANnel<n>:BWLimit", n) else math.inf),
+                    bandwidth=min(self._about.bandwidth, LIMITED if get("CHANnel<n>:BWLimit", n) else math.inf),
                     noise=self._about.noise * screen * quieter,
                     inverted=bool(get("CHANnel<n>:INVert", n)),
                     ac=get("CHANnel<n>:COUPling", n) == "AC",
@@ -281,8 +266,18 @@ class InfiniiVisionPanel:
         source = str(get("TRIGger[:EDGE]:SOURce"))
         node = self.external if source == "EXT" else self.probes.get(int(source[4:])) if source[:4] == "CHAN" else None
         level = float(self.settings.values.get(f"level {source}", 0.0))
-        edge = Edge(node, level, get("TRIGger[:EDGE]:SLOPe") == "POS", get("TRIGger:SWEep") == "AUTO")
+        if get("TRIGger:MODE") != "EDGE":
+            node = None
+        slope, auto = get("TRIGger[:EDGE]:SLOPe"), get("TRIGger:SWEep") == "AUTO"
+        edge = Edge(node, level, slope != "NEG", auto, slope == "EITH")
         return Plan(inputs, edge, first, step, points, bits)
+
+    def _resolution(self, step: float) -> tuple[int, float]:
+        kind, converter = self.settings.get("ACQuire:TYPE"), self._converter
+        if kind != "AVER":
+            return converter.resolution(step, kind == "HRES")
+        count = self.settings.number("ACQuire:COUNt")
+        return min(converter.most_bits, converter.bits + int(math.log(count, 4))), count**-0.5
 
     def _actions(self) -> dict[str, Entry]:
         arm, digitizer = self.digitizer.arm, self.digitizer
@@ -347,20 +342,26 @@ class InfiniiVisionPanel:
         )
         record = self.digitizer.view(self._points())
         plan = record.plan if record is not None else self._plan()
-        channel = int(str(get("WAVeform:SOURce"))[4:])
+        source = str(get("WAVeform:SOURce"))
+        channel = int(source[4:]) if source.startswith("CHAN") else 0
+        if record is not None and channel == 0 and (record := self._extras.with_maths(record)) is not None:
+            plan = record.plan
         if channel not in plan.inputs:
             raise ScpiError(-230, f"channel {channel} is not acquired")
         return form, record, plan, channel
 
     def _preamble(self) -> list[str]:
         form, _, plan, channel = self._waveform()
-        return form.preamble(plan, plan.inputs[channel], str(self.settings.get("ACQuire:TYPE")))
+        kind = str(self.settings.get("ACQuire:TYPE"))
+        count = int(self.settings.number("ACQuire:COUNt")) if kind == "AVER" else 1
+        return form.preamble(plan, plan.inputs[channel], kind, count)
 
     def _data(self, call: Call) -> bytes:
         form, record, plan, channel = self._waveform()
         if record is None:
             raise ScpiError(-230, "nothing acquired")
-        return form.data(record.codes[channel], plan, plan.inputs[channel])
+        used = record
+        return record.told((form, channel), lambda: form.data(used.codes[channel], plan, plan.inputs[channel]))
 
     # System
 
@@ -386,9 +387,7 @@ class InfiniiVisionPanel:
         self.digitizer.record = None
         self.settings.reset()
         self.settings.put("CHANnel<n>:DISPlay", True, 1)
-
-    def _summary(self) -> int:
-        return 0
+        self._extras.forget()
 
 
 def _digits(value: float) -> float:

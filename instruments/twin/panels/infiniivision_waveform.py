@@ -33,10 +33,10 @@ class WaveformFormat:
         reference = (_SIGN if word else 128) if self.unsigned else 0
         return used.span / (65536 if word else LEVELS), used.centre, reference
 
-    def preamble(self, plan: Plan, used: Input, kind: str) -> list[str]:
+    def preamble(self, plan: Plan, used: Input, kind: str, count: int = 1) -> list[str]:
         """The ten fields: format, type, points, count, x increment, origin and reference, y likewise."""
         step, origin, reference = self.scale(used)
-        counts = [f"+{n}" for n in (FORMATS[self.form], TYPES[kind], plan.points, 1)]
+        counts = [f"+{n}" for n in (FORMATS[self.form], TYPES[kind], plan.points, count)]
         x = [f"{plan.step:+.8E}", f"{plan.first:+.8E}", "+0"]
         return [*counts, *x, f"{step:+.8E}", f"{origin:+.8E}", f"+{reference}"]
 

@@ -4,15 +4,17 @@ Sources: IEEE 488.2 (messages, arbitrary blocks, common commands, standard event
 long forms, header paths that go on behind a semicolon, error numbers and texts). What a particular instrument adds
 to that is its own panel's.
 
-Only the exact short form and the exact long form of a mnemonic are understood, as SCPI asks; some makers are more
-lenient. After an error the rest of a message is executed all the same.
+Only the exact short form and the exact long form of a mnemonic are understood, as SCPI asks, unless a `Tree` is told to
+take every form in between, as Tektronix's instruments do. After an error the rest of a message is executed all the
+same.
 """
 
 import math
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 ERROR_TEXTS = {
     0: "No error",
@@ -29,6 +31,7 @@ ERROR_TEXTS = {
     -224: "Illegal parameter value",
     -230: "Data corrupt or stale",
     -350: "Queue overflow",
+    -363: "Input buffer overrun",
 }
 _MARKS = re.compile(r"[\"'#;,]")
 _UNIT = re.compile(r"\s*([^\s?]*)(\??)\s*(.*)", re.DOTALL)
@@ -36,6 +39,8 @@ _SUFFIXED = re.compile(r"([A-Z_*]+)([0-9]{1,3})")
 _NUMBER = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)\s*([A-Za-z]*)")
 _PREFIXES = {"": 1.0, "G": 1e9, "MA": 1e6, "K": 1e3, "M": 1e-3, "U": 1e-6, "N": 1e-9, "P": 1e-12}
 _CACHED_HEADERS = 512
+_CACHED_MESSAGES, _LONGEST_CACHED = 512, 256
+"""How many messages are remembered parsed, and bytes of the longest of them: programs repeat themselves."""
 
 Reply = str | bytes
 
@@ -166,6 +171,14 @@ class Found:
     short: str
 
 
+class _Step(NamedTuple):
+    """A unit that was looked up."""
+
+    unit: Unit
+    found: Found | None
+    call: Call
+
+
 @dataclass
 class _Node:
     children: dict[str, tuple[str, bool, "_Node"]] = field(default_factory=dict)
@@ -177,11 +190,18 @@ def forms(mnemonic: str) -> tuple[str, str]:
     return mnemonic.upper(), "".join(c for c in mnemonic if not c.islower())
 
 
-class Tree:
-    """All headers of an instrument."""
+def abbreviates(word: str, mnemonic: str) -> bool:
+    """Whether an upper-case word is a mnemonic's short form, its long form, or anything in between."""
+    long, short = forms(mnemonic)
+    return word.startswith(short) and long.startswith(word)
 
-    def __init__(self) -> None:
+
+class Tree:
+    """All headers of an instrument; a lenient one takes forms between the short and the long one, too."""
+
+    def __init__(self, lenient: bool = False) -> None:
         self._root = _Node()
+        self._lenient = lenient
         self._known: dict[tuple[str, ...], Found | None] = {}
 
     def add(self, pattern: str, entry: Entry) -> None:
@@ -216,13 +236,29 @@ class Tree:
             self._known[path] = self._search(path)
         return self._known[path]
 
+    def headers(self) -> Iterator[tuple[str, Entry]]:
+        """Every header in its long form, numbers left out, and what it does."""
+        waiting: list[tuple[str, _Node]] = [("", self._root)]
+        while waiting:
+            path, node = waiting.pop()
+            if node.entry is not None:
+                yield path, node.entry
+            named = {child[0].upper(): child[2] for child in node.children.values()}
+            waiting += [(f"{path}:{name}" if path else name, child) for name, child in named.items()]
+
+    def _child(self, node: _Node, token: str) -> tuple[str, bool, _Node] | None:
+        found = node.children.get(token)
+        if found is None and self._lenient:
+            return next((c for c in node.children.values() if abbreviates(token, c[0])), None)
+        return found
+
     def _search(self, path: tuple[str, ...]) -> Found | None:
         node, suffixes, spelled = self._root, [], []
         for token in path:
-            child, number = node.children.get(token), 1
+            child, number = self._child(node, token), 1
             if child is None:
                 match = _SUFFIXED.fullmatch(token)
-                child = node.children.get(match[1]) if match else None
+                child = self._child(node, match[1]) if match else None
                 if match is None or child is None or not child[1]:
                     return None
                 number = int(match[2])
@@ -258,12 +294,16 @@ class Interpreter:
         self.tree = tree
         self.held = False
         self._refuse, self._busy, self._dress = refuse, busy, dress
-        self._units: deque[Unit] = deque()
+        self._steps: deque[_Step] = deque()
         self._replies: list[bytes] = []
+        self._parsed: dict[bytes, tuple[_Step, ...]] = {}
 
     def feed(self, message: bytes) -> list[bytes]:
         """Execute a message; the replies of its queries are one reply, joined by semicolons."""
-        self._units.extend(parse(message.decode("latin-1")))
+        steps = self._parsed.get(message)
+        if steps is None:
+            steps = self._parse(message)
+        self._steps.extend(steps)
         return self._run()
 
     def resume(self) -> list[bytes]:
@@ -273,21 +313,34 @@ class Interpreter:
 
     def clear(self) -> None:
         """Forget what has not been executed."""
-        self._units.clear()
+        self._steps.clear()
         self._replies.clear()
         self.held = False
 
+    def _parse(self, message: bytes) -> tuple[_Step, ...]:
+        steps = []
+        for unit in parse(message.decode("latin-1")):
+            found = self.tree.find(unit.path)
+            steps.append(_Step(unit, found, Call(unit.args, found.suffixes if found is not None else ())))
+        parsed = tuple(steps)
+        if len(message) <= _LONGEST_CACHED:
+            if len(self._parsed) >= _CACHED_MESSAGES:
+                self._parsed.clear()
+            self._parsed[message] = parsed
+        return parsed
+
     def _run(self) -> list[bytes]:
         complete: list[bytes] = []
-        while self._units and not self.held:
-            unit = self._units.popleft()
-            found = self.tree.find(unit.path)
-            if found is not None and found.entry.waits_for(unit.query) and self._busy():
-                self._units.appendleft(unit)
+        steps = self._steps
+        while steps and not self.held:
+            step = steps.popleft()
+            unit, found, call = step
+            if found is not None and found.entry.waits and found.entry.waits_for(unit.query) and self._busy():
+                steps.appendleft(step)
                 self.held = True
                 break
             try:
-                reply = self._execute(unit, found)
+                reply = self._execute(unit, found, call)
             except ScpiError as error:
                 self._refuse(error)
                 reply = None
@@ -298,16 +351,12 @@ class Interpreter:
                 self._replies.clear()
         return complete
 
-    def _execute(self, unit: Unit, found: Found | None) -> Reply | None:
-        shown = ":".join(unit.path) + "?" * unit.query
-        if found is None:
-            raise ScpiError(-113, shown)
-        call = Call(unit.args, found.suffixes)
-        if unit.query and found.entry.read is not None:
+    def _execute(self, unit: Unit, found: Found | None, call: Call) -> Reply | None:
+        if found is not None and unit.query and found.entry.read is not None:
             reply = found.entry.read(call)
             return None if reply is None else self._dress(found, reply)
-        if unit.query or found.entry.write is None:
-            raise ScpiError(-113, shown)
+        if found is None or unit.query or found.entry.write is None:
+            raise ScpiError(-113, ":".join(unit.path) + "?" * unit.query)
         found.entry.write(call)
         return None
 
@@ -332,8 +381,8 @@ def number(text: str, low: float = -math.inf, high: float = math.inf, unit: str 
         factor = 1e6 if suffix == "MHZ" else _PREFIXES[prefix]
     value = float(match[1]) * factor
     # A hair of tolerance: limits and parameters are decimal numbers, but floats aren't.
-    slack = 1e-9 * max(abs(limit) if math.isfinite(limit) else 0.0 for limit in (low, high))
-    if not (low - slack <= value <= high + slack and math.isfinite(value)):
+    below, above = (1e-9 * abs(limit) if math.isfinite(limit) else 0.0 for limit in (low, high))
+    if not (low - below <= value <= high + above and math.isfinite(value)):
         raise ScpiError(-222, text)
     return value
 
@@ -344,6 +393,14 @@ def choice(text: str, options: Iterable[str]) -> str:
         long, short = forms(option)
         if text.upper() in (long, short):
             return short
+    raise ScpiError(-224, text)
+
+
+def abbreviated(text: str, options: Iterable[str]) -> str:
+    """As `choice`, with any form between the short and the long one."""
+    for option in options:
+        if abbreviates(text.upper(), option):
+            return forms(option)[1]
     raise ScpiError(-224, text)
 
 

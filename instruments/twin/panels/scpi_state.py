@@ -99,6 +99,10 @@ class Settings:
 
 
 def _key(name: str, suffixes: tuple[int, ...]) -> str:
+    if not suffixes:
+        return name
+    if len(suffixes) == 1:
+        return f"{name}@{suffixes[0]}"
     return name + "".join(f"@{n}" for n in suffixes)
 
 
@@ -117,7 +121,8 @@ class Status:
     ) -> None:
         self.events = POWER_ON
         self._masks = {"*ESE": 0, "*SRE": 0}
-        self._identity, self._reset, self._forget, self._summary = identity, reset, forget, summary
+        self.identity = identity
+        self._reset, self._forget, self._summary = reset, forget, summary
 
     def byte(self) -> int:
         """The status byte; bit 6 is the summary of the enabled ones."""
@@ -134,7 +139,7 @@ class Status:
     def commands(self) -> dict[str, Entry]:
         """The common commands but `*OPC`, `*OPC?`, `*WAI` and `*TRG`, which are about acquisitions."""
         return {
-            "*IDN": Entry(None, lambda call: self._identity),
+            "*IDN": Entry(None, lambda call: self.identity),
             "*RST": Entry(lambda call: self._reset()),
             "*CLS": Entry(lambda call: self._clear()),
             "*ESR": Entry(None, lambda call: str(self.take_events())),

@@ -7,8 +7,9 @@ Uncertain: the sample rates there are (here 1.25, 2.5, 3.125 and 6.25 in each de
 error texts and numbers but for 113 and those without an event (real instruments clip many values and warn instead);
 codes beyond the converter, which are here its first and last.
 
-Served: acquisition, channels, horizontal, edge trigger, waveform transfer, status. Everything else is an undefined
-header.
+Served: acquisition, channels, horizontal, edge trigger, waveform transfer, status; measurements, files, images and the
+panel's plain settings in `tektronix_more`. Everything else is an undefined header. With a trigger of another type than
+EDGE no trigger comes; averages, peak detection and envelopes are of one record, the first with less noise.
 """
 
 import math
@@ -25,21 +26,17 @@ from instruments.twin.panels.scpi import (
     Reply,
     ScpiError,
     Tree,
+    abbreviated,
     boolean,
-    choice,
     forms,
     number,
     quoted,
 )
 from instruments.twin.panels.scpi_state import OPERATION_COMPLETE, Settings, Status, Value
-from instruments.twin.panels.tektronix_waveform import (
-    ENCODING_WORDS,
-    FIELDS,
-    SPAN_DIVISIONS,
-    CurveFormat,
-    engineering,
-)
-from instruments.twin.scope_front_end import Converter, Digitizer, Edge, Input, Plan, Record
+from instruments.twin.panels.tektronix_more import Extras
+from instruments.twin.panels.tektronix_transfer import Transfer
+from instruments.twin.panels.tektronix_waveform import SPAN_DIVISIONS, engineering
+from instruments.twin.scope_front_end import Converter, Digitizer, Edge, Input, Plan
 
 if TYPE_CHECKING:
     from instruments.twin.bench import Bench
@@ -84,15 +81,16 @@ class TektronixPanel:
         self._output: deque[bytes] = deque()
         self._settling = 0.0
         self._wants_opc = False
-        tree = Tree()
-        self.settings = Settings(tree, self._check_channel, self._changed)
+        tree = Tree(lenient=True)
+        self.settings = Settings(tree, self.check_channel, self._changed)
         self.digitizer = Digitizer(bench.clock, lambda: bench.rng("oscilloscope"), self._plan, self._finished)
         self.status = Status(about.identity, self._reset, self._forget, lambda: 0)
         self._define_inputs()
         self._define_times(tree)
-        self._define_transfer(tree)
+        Transfer(self, tree)
         tree.add_all(self.status.commands())
         tree.add_all(self._actions())
+        self._extras = Extras(self, tree)
         self._interpreter = Interpreter(tree, self._refuse, self._busy, self._dress)
         self._reset()
         bench.scopes.append(self)
@@ -110,6 +108,20 @@ class TektronixPanel:
     def pull(self) -> bytes | None:
         """Replies that an acquisition had held up."""
         return self._output.popleft() if self._output else None
+
+    @property
+    def held(self) -> bool:
+        """Whether messages wait until an acquisition is over."""
+        return self._interpreter.held
+
+    def overrun(self) -> None:
+        """A message larger than the input buffer was thrown away."""
+        self._refuse(ScpiError(-363))
+
+    @property
+    def tree(self) -> Tree:
+        """All headers."""
+        return self._interpreter.tree
 
     def status_byte(self) -> int:
         """Serial poll."""
@@ -131,7 +143,8 @@ class TektronixPanel:
 
     # What it is set to
 
-    def _check_channel(self, suffixes: tuple[int, ...]) -> None:
+    def check_channel(self, suffixes: tuple[int, ...]) -> None:
+        """ScpiError -114 for a channel that isn't there."""
         if suffixes and not 1 <= suffixes[0] <= self.channels:
             raise ScpiError(-114, f"channel {suffixes[0]}")
 
@@ -142,23 +155,13 @@ class TektronixPanel:
     def _define_inputs(self) -> None:
         define = self.settings.define
         define("CH<n>:SCAle", 1.0, lambda t: float(f"{number(t, 500e-6, 10, 'V'):.3g}"), engineering)
-        define("CH<n>:OFFSet", 0.0, lambda t: number(t, -100, 100, "V"), engineering)
-        define("CH<n>:POSition", 0.0, lambda t: number(t, -8, 8), engineering)
         define("CH<n>:BANdwidth", self._about.bandwidth, self._read_bandwidth, engineering)
-        define("CH<n>:COUPling", "DC", lambda t: choice(t, ("AC", "DC", "DCREJect")))
         define("CH<n>:TERmination", 1e6, lambda t: number(t, 1e6, 1e6), engineering)
-        define("CH<n>:INVert", False, boolean)
         define("CH<n>:LABel:NAMe", "", quoted, lambda v: f'"{v}"')
         for pattern in ("DISplay:GLObal:CH<n>:STATE", "SELect:CH<n>"):
             define(pattern, False, boolean, name="shown")
         sources = ("AUXiliary", "LINE", *(f"CH{n}" for n in range(1, self.channels + 1)))
-        define("TRIGger:A:TYPe", "EDG", lambda t: choice(t, ("EDGe",)), lambda v: "EDGE")
-        define("TRIGger:A:MODe", "AUTO", lambda t: choice(t, ("AUTO", "NORMal")))
-        define("TRIGger:A:EDGE:SOUrce", "CH1", lambda t: choice(t, sources))
-        define("TRIGger:A:EDGE:SLOpe", "RIS", lambda t: choice(t, ("RISe", "FALL")))
-        define("TRIGger:A:EDGE:COUPling", "DC", lambda t: choice(t, ("DC", "HFRej", "LFRej", "NOISErej")))
-        define("TRIGger:A:LEVel:CH<n>", 0.0, lambda t: number(t, unit="V"), engineering)
-        define("TRIGger:AUXLevel", 0.0, lambda t: number(t, -8, 8, "V"), engineering)
+        define("TRIGger:A:EDGE:SOUrce", "CH1", lambda t: abbreviated(t, sources))
 
     def _read_bandwidth(self, text: str) -> float:
         full = self._about.bandwidth
@@ -166,11 +169,6 @@ class TektronixPanel:
 
     def _define_times(self, tree: Tree) -> None:
         define, put = self.settings.define, self.settings.put
-        define("HORizontal:MODe", "AUTO", lambda t: choice(t, ("AUTO", "MANual")))
-        define("HORizontal:MODe:MANual:CONFIGure", "HORIZ", lambda t: choice(t, ("HORIZontalscale", "RECORDLength")))
-        define("HORizontal:POSition", 50.0, lambda t: number(t, 0, 100), engineering)
-        define("HORizontal:DELay:MODe", True, boolean)
-        define("HORizontal:DELay:TIMe", 0.0, lambda t: number(t, -50, 5000, "s"), engineering)
         define("HORizontal[:MODe]:SAMPLERate", 6.25e6, self._read_rate, engineering, "rate")
         define("HORizontal[:MODe]:RECOrdlength", 1000.0, self._read_length, _count, "length")
 
@@ -184,9 +182,6 @@ class TektronixPanel:
 
         scale = Entry(set_scale, lambda call: engineering(self._length() / self._rate() / 10))
         tree.add("HORizontal[:MODe]:SCAle", scale)
-        define("ACQuire:STOPAfter", "RUNST", lambda t: choice(t, ("RUNSTop", "SEQuence")))
-        define("ACQuire:MODe", "SAM", lambda t: choice(t, ("SAMple", "HIRes")), _word("SAMPLE", "HIRES"))
-        define("ACQuire:SEQuence:NUMSEQuence", 1.0, lambda t: number(t, 1, 1), lambda v: "1")
 
     def _read_rate(self, text: str) -> float:
         asked = number(text, 0.0, self._about.rate, "Hz")
@@ -207,7 +202,7 @@ class TektronixPanel:
         delay = value("HORizontal:DELay:TIMe") if get("HORizontal:DELay:MODe") else 0.0
         # With a delay the time stands for the middle of the record, whatever the position was.
         before = 0.5 if get("HORizontal:DELay:MODe") else value("HORizontal:POSition") / 100
-        bits, quieter = self._converter.resolution(step, get("ACQuire:MODe") == "HIR")
+        bits, quieter = self._resolution(step)
         inputs = {}
         for n in range(1, self.channels + 1):
             if get("shown", n):
@@ -226,8 +221,18 @@ class TektronixPanel:
             node, level = self.probes.get(int(source[2:])), value("TRIGger:A:LEVel:CH<n>", int(source[2:]))
         else:
             node, level = (self.external if source == "AUX" else None), value("TRIGger:AUXLevel")
-        edge = Edge(node, level, get("TRIGger:A:EDGE:SLOpe") == "RIS", get("TRIGger:A:MODe") == "AUTO")
+        if get("TRIGger:A:TYPe") != "EDG":
+            node = None
+        slope, auto = get("TRIGger:A:EDGE:SLOpe"), get("TRIGger:A:MODe") == "AUTO"
+        edge = Edge(node, level, slope != "FALL", auto, slope == "EIT")
         return Plan(inputs, edge, delay - round(before * points) * step, step, points, bits)
+
+    def _resolution(self, step: float) -> tuple[int, float]:
+        mode, converter = self.settings.get("ACQuire:MODe"), self._converter
+        if mode != "AVE":
+            return converter.resolution(step, mode == "HIR")
+        count = self.settings.number("ACQuire:NUMAVg")
+        return min(converter.most_bits, converter.bits + int(math.log(count, 4))), count**-0.5
 
     # Acquiring
 
@@ -239,9 +244,9 @@ class TektronixPanel:
             "TRIGger": Entry(self._force),
             "TRIGger:STATE": Entry(None, lambda call: self._trigger_state()),
             "BUSY": Entry(None, lambda call: f"{self._busy():d}"),
-            "HEADer": Entry(self._set_flag("header"), lambda call: f"{self._flag('header'):d}"),
-            "VERBose": Entry(self._set_flag("verbose"), lambda call: f"{self._flag('verbose'):d}"),
-            "FACtory": Entry(lambda call: self._reset()),
+            "HEADer": Entry(self._set_flag("header"), lambda call: f"{self.flag('header'):d}"),
+            "VERBose": Entry(self._set_flag("verbose"), lambda call: f"{self.flag('verbose'):d}"),
+            "FACtory": Entry(lambda call: self.factory()),
             "ALLEv": Entry(None, lambda call: ",".join(self._take_events(QUEUE_LENGTH + 1))),
             "EVMsg": Entry(None, lambda call: self._take_events(1)[0]),
             "EVENT": Entry(None, lambda call: self._take_events(1)[0].partition(",")[0]),
@@ -262,7 +267,7 @@ class TektronixPanel:
             self._finished()
 
     def _force(self, call: Call) -> None:
-        choice(call.only()[0], ("FORCe",))
+        abbreviated(call.only()[0], ("FORCe",))
         self.digitizer.force()
 
     def _busy(self) -> bool:
@@ -288,60 +293,10 @@ class TektronixPanel:
             self._output.extend(self._interpreter.resume())
             self._settling = 0.0  # no time may pass within an event
 
-    # Waveforms
-
-    def _define_transfer(self, tree: Tree) -> None:
-        define = self.settings.define
-        sources = tuple(f"CH{n}" for n in range(1, self.channels + 1))
-        define("DATa:SOUrce", "CH1", lambda t: choice(t, sources))
-        define("DATa:ENCdg", "RIB", lambda t: choice(t, ENCODING_WORDS))
-        define("DATa:WIDth", 1.0, lambda t: number(t, 1, 2) // 1, _count)
-        for name, default in (("STARt", 1.0), ("STOP", 1e4)):
-            define("DATa:" + name, default, lambda t: number(t, 1, 1e12) // 1, _count)
-        define("DATa:RESOlution", "FULL", lambda t: choice(t, ("FULL",)))
-        tree.add("WFMOutpre", Entry(None, self._whole_preamble))
-        for name in FIELDS:
-            tree.add("WFMOutpre:" + name, Entry(None, self._field(name)))
-        tree.add("CURVe", Entry(None, self._curve))
-        tree.add("CH<n>:CLIPping", Entry(None, self._clipping))
-
-    def _field(self, name: str) -> Callable[[Call], str]:
-        return lambda call: self._preamble()[name]
-
-    def _waveform(self) -> tuple[CurveFormat, Record]:
-        get, value, record = self.settings.get, self.settings.number, self.digitizer.record
-        source = int(str(get("DATa:SOUrce"))[2:])
-        if record is None or source not in record.codes:
-            raise ScpiError(-221, f"CH{source} is not acquired")
-        window = int(value("DATa:STARt")), int(value("DATa:STOP"))
-        return CurveFormat(source, str(get("DATa:ENCdg")), int(value("DATa:WIDth")), *window), record
-
-    def _preamble(self) -> dict[str, str]:
-        form, record = self._waveform()
-        return form.preamble(record.plan, {"SAM": "Sample", "HIR": "High res"}[str(self.settings.get("ACQuire:MODe"))])
-
-    def _whole_preamble(self, call: Call) -> str:
-        fields = self._preamble().items()
-        if not self._flag("header"):
-            return ";".join(value for _, value in fields)
-        verbose = self._flag("verbose")
-        return ";".join(f"{forms(name)[not verbose]} {value}" for name, value in fields)
-
-    def _curve(self, call: Call) -> Reply:
-        form, record = self._waveform()
-        return form.curve(record.codes[form.source], record.plan)
-
-    def _clipping(self, call: Call) -> str:
-        self._check_channel(call.suffixes)
-        record = self.digitizer.record
-        codes = record.codes.get(call.suffixes[0]) if record is not None else None
-        if record is None or codes is None:
-            return "0"
-        return str(int(codes.min() == -32768 or codes.max() >= 32768 - (1 << 16 - record.plan.bits)))
-
     # Replies and events
 
-    def _flag(self, name: str) -> bool:
+    def flag(self, name: str) -> bool:
+        """Whether replies have headers (header), and mnemonics their long form (verbose)."""
         return bool(self.settings.values.get(name, True))
 
     def _set_flag(self, name: str) -> Callable[[Call], None]:
@@ -351,9 +306,9 @@ class TektronixPanel:
         return write
 
     def _dress(self, found: Found, reply: Reply) -> Reply:
-        if not self._flag("header") or found.long.startswith("*"):
+        if not self.flag("header") or found.long.startswith("*") or found.long == "WAVFRM":
             return reply
-        header = f":{found.long if self._flag('verbose') else found.short}"
+        header = f":{found.long if self.flag('verbose') else found.short}"
         header += ":" if found.long == "WFMOUTPRE" else " "
         return header.encode() + reply if isinstance(reply, bytes) else header + reply
 
@@ -384,14 +339,36 @@ class TektronixPanel:
     def _reset(self) -> None:
         self.digitizer.stop()
         self.digitizer.record = None
+        # Whether replies have headers outlives a reset.
+        kept = {name: self.settings.values[name] for name in ["header", "verbose"] if name in self.settings.values}
+        self.settings.reset()
+        self.settings.values.update(kept)
+        self.settings.put("shown", True, 1)
+        self._extras.forget()
+
+    def factory(self) -> None:
+        """Everything as delivered."""
+        self._reset()
         self.settings.reset()
         self.settings.put("shown", True, 1)
+
+    def word(self, mnemonic: str) -> str:
+        """A mnemonic as replies give it now."""
+        return forms(mnemonic)[not self.flag("verbose")]
+
+    def send(self, content: bytes) -> None:
+        """Put out bytes that are no reply to a query."""
+        self._output.append(content)
+
+    @property
+    def bandwidth(self) -> float:
+        """Of the instrument, Hz."""
+        return self._about.bandwidth
+
+    def duration(self) -> float:
+        """Of a record, s."""
+        return self._length() / self._rate()
 
 
 def _count(value: Value) -> str:
     return str(int(float(value)))
-
-
-def _word(*words: str) -> Callable[[Value], str]:
-    """Long form of a word that is kept in its short form."""
-    return lambda value: next(word for word in words if word.startswith(str(value)))

@@ -17,7 +17,6 @@ from instruments.twin.panels.scpi_state import Value
 from instruments.twin.scope_front_end import Plan
 
 SPAN_DIVISIONS = 10.24
-ENCODING_WORDS = ("ASCIi", "FAStest", "RIBinary", "RPBinary", "SRIbinary", "SRPbinary")
 FIELDS = (
     "BYT_Nr", "BIT_Nr", "ENCdg", "BN_Fmt", "BYT_Or", "WFId", "NR_Pt", "PT_Fmt", "PT_ORder", "XUNit", "XINcr", "XZEro",
     "PT_Off", "YUNit", "YMUlt", "YOFf", "YZEro",
@@ -31,6 +30,26 @@ _ENCODINGS = {
     "SRI": ("BINARY", "RI", "LSB"),
     "SRP": ("BINARY", "RP", "LSB"),
 }
+
+
+WORDS = {"ENCdg": ("ASCIi", "BINary"), "BN_Fmt": ("RI", "RP"), "BYT_Or": ("MSB", "LSB")}
+RANGES = {"BYT_Nr": (1.0, 2.0), "BIT_Nr": (8.0, 16.0)}
+"""Fields that can be set, and what to; they change what DATa says."""
+
+
+def rewritten(name: str, value: str | float, encoding: str) -> dict[str, Value]:
+    """The DATa settings that writing a field changes, the encoding having been `encoding`."""
+    if name in ("BYT_Nr", "BIT_Nr"):
+        return {"DATa:WIDth": float(value if name == "BYT_Nr" else round(float(value) / 8)) // 1}
+    kind, form, order = _ENCODINGS[encoding]
+    if name == "ENCdg":
+        kind = "ASCII" if value == "ASCI" else "BINARY"
+    elif name == "BN_Fmt":
+        form = str(value)
+    else:
+        order = str(value)
+    chosen = {("RI", "MSB"): "RIB", ("RP", "MSB"): "RPB", ("RI", "LSB"): "SRI", ("RP", "LSB"): "SRP"}[form, order]
+    return {"DATa:ENCdg": "ASCI" if kind == "ASCII" else chosen}
 
 
 @dataclass(frozen=True)

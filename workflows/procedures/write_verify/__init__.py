@@ -1,5 +1,8 @@
 """Write-verify algorithms, behind one interface."""
 
+from dataclasses import replace
+from typing import Any, cast
+
 from workflows.procedures.write_verify.gate_learning import GateLearning
 from workflows.procedures.write_verify.incremental import IncrementalReversal, IncrementalState
 from workflows.procedures.write_verify.interface import Again, Kind, Pulse, State, Verdict, Window, WriteVerify
@@ -9,6 +12,7 @@ from workflows.procedures.write_verify.ramps import IGVVA, ISPVA, Ramp
 __all__ = [
     "ALGORITHMS", "DEFAULT", "FIXED_GATE", "IGVVA", "ISPVA", "Again", "GateLearning", "IncrementalReversal",
     "IncrementalState", "Kind", "ModelBased", "Pulse", "Ramp", "State", "Verdict", "Window", "WriteVerify",
+    "for_pulses",
 ]  # fmt: skip
 
 FIXED_GATE = IncrementalReversal(
@@ -22,3 +26,13 @@ ALGORITHMS: dict[str, WriteVerify] = {
     for algorithm in (ModelBased(), IncrementalReversal(), FIXED_GATE, ISPVA, IGVVA, GateLearning())
 }
 """By name, for the command line and the flows; `fresh` before use."""
+
+
+def for_pulses(name: str, shortest: float) -> WriteVerify:
+    """The algorithm of that name, its pulses not shorter than `shortest` s, what a station's instruments can give."""
+    found: Any = ALGORITHMS[name]
+    part = found.settings if isinstance(found, ModelBased) else found
+    if part.width >= shortest:
+        return cast(WriteVerify, found)
+    longer = replace(part, width=shortest)
+    return ModelBased(longer) if isinstance(found, ModelBased) else cast(WriteVerify, longer)

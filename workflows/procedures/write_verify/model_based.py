@@ -76,7 +76,7 @@ class ModelBased:
 
     def __init__(self, settings: "Settings | None" = None) -> None:
         self.settings = settings or Settings()
-        self.rescue = IncrementalReversal()
+        self.rescue = IncrementalReversal(width=self.settings.width)
         # First beliefs, wide: the nominal gate law of memristor_RL; trims of a few uS somewhere around 1.2 V.
         self.gate = Response((50.0, 50.0, 0.0), (25.0, 25.0, 10.0), between=6.0, noise=5.0, wander=0.3)
         self.set = Response((1.0, 1.0, 0.0), (1.5, 0.4, 0.7), between=0.8, noise=0.5, wander=0.08)
