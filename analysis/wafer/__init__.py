@@ -1,0 +1,1 @@
+"""Cells, rows, columns, arrays and chips: yield, statistics, spatial patterns, stress; see `analysis.wafer.collect`."""
