@@ -1,0 +1,1 @@
+"""Pages in the browser that show runs: while they write, and ever after."""
