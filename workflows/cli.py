@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from workflows import knowing
+from workflows import benching, drivers, importing, knowing, reporting, sweeping, tapes, viewing
 from workflows.commands import CharacteriseGroup, LazyGroup
 from workflows.flows.environment import state_folder
 
@@ -345,6 +345,13 @@ def station_check(
 
 
 knowing.add_to(app)
+importing.add_to(app)
+sweeping.add_to(app)
+reporting.add_to(app)
+benching.add_to(app)
+tapes.add_to(app)
+viewing.add_to(app)
+drivers.add_to(app)
 
 
 if __name__ == "__main__":

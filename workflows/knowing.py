@@ -1,4 +1,4 @@
-"""Commands about knowledge rather than runs: a twin fitted to a chip, algorithms compared, noise swept."""
+"""Commands about knowledge rather than runs: a twin fitted to a chip, algorithms compared."""
 
 import datetime
 from pathlib import Path
@@ -11,7 +11,7 @@ RunsOption = Annotated[str, typer.Option("--runs", help="Folder that runs are ke
 
 def add_to(app: typer.Typer) -> None:
     """Put the commands into the command line."""
-    for command in (fit, bench_verify, sweep):
+    for command in (fit, bench_verify):
         app.command(command.__name__.replace("_", "-"))(command)
 
 
@@ -70,23 +70,3 @@ def bench_verify(
     with StopOnSignal().listening() as stop, phase_bars() as hooks:
         table = bench_verify(options, Controls(stop=stop, told=hooks.told))
     show(table.text())
-
-
-def sweep(
-    study: Annotated[str, typer.Argument(help="Study file: axes, seeds, metric, budget.")],
-    folder: Annotated[str, typer.Option("-o", "--output", help="Folder of points and result; goes on where it was.")],
-    workers: Annotated[int, typer.Option(help="Processes on this machine.")] = 2,
-) -> None:
-    """Sweep noise, devices, solvers and seeds; a finished point is never computed twice, after a kill either."""
-    import sim_configs
-    from analysis.sweeps.engine import on_this_machine, run_study
-    from analysis.sweeps.study import load_study
-    from workflows.console import phase_bars, show
-
-    loaded = load_study(sim_configs.find(study))
-    with phase_bars() as hooks:
-        result = run_study(
-            loaded, Path(folder), spread=on_this_machine(workers),
-            told=lambda done, total: hooks.told("points", done, total),
-        )  # fmt: skip
-    show(f"result   {result}")

@@ -17,28 +17,40 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from analysis.sweeps.study import Setting, Study, StudyError
+from analysis.sweeps.measurement import Setting
+from analysis.sweeps.quality import QUALITIES, floor
+from analysis.sweeps.study import Study
 
 Array = npt.NDArray[np.float64]
 
 RESULT = "study.h5"
+SEEDS = "seed_number"
 
 
 @dataclass(frozen=True)
 class Point:
-    """One value of the metric a seed, in the order of the seeds, and whether the interval is narrow enough."""
+    """One row of the metrics' numbers a seed, in the order of the seeds, and whether the interval is narrow enough."""
 
-    values: tuple[float, ...]
+    rows: tuple[tuple[float, ...], ...]
     narrow: bool
 
 
 def interval(values: Array) -> tuple[float, float, float]:
     """Return mean, and low and high end of its 95 % interval (Student's t; not finite for a single value)."""
-    mean = float(np.mean(values))
-    if len(values) < 2:
-        return mean, float("nan"), float("nan")
-    half = float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
-    return mean, mean - half, mean + half
+    mean, low, high = intervals(np.asarray(values, dtype=np.float64)[:, None])
+    return float(mean[0]), float(low[0]), float(high[0])
+
+
+def intervals(rows: Array) -> Array:
+    """Return mean, low and high, (3, width), over the seeds of `rows` (seeds, width); what is NaN does not count."""
+    known = np.isfinite(rows)
+    n = known.sum(axis=0)
+    filled = np.where(known, rows, 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = filled.sum(axis=0) / n
+        spread = np.sqrt(np.where(known, (rows - mean) ** 2, 0.0).sum(axis=0) / (n - 1))
+        half = np.where(n > 1, stats.t.ppf(0.975, np.maximum(n - 1, 1)) * spread / np.sqrt(n), np.nan)
+    return np.stack([mean, mean - half, mean + half])
 
 
 class PointStore:
@@ -51,16 +63,16 @@ class PointStore:
         """Return the point of that key, or None where it is not finished (or its file is damaged)."""
         try:
             said = json.loads((self._folder / f"{key}.json").read_text(encoding="utf-8"))
-            return Point(tuple(float.fromhex(v) for v in said["values"]), bool(said["narrow"]))
+            rows = tuple(tuple(float.fromhex(v) for v in row) for row in said["rows"])
+            return Point(rows, bool(said["narrow"])) if rows and len({len(row) for row in rows}) == 1 else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
     def write(self, key: str, setting: Setting, point: Point) -> None:
         """Keep a finished point; it is on the disk when this returns."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(
-            {"setting": setting, "narrow": point.narrow, "values": [float(v).hex() for v in point.values]}, indent=1
-        )
+        rows = [[float(v).hex() for v in row] for row in point.rows]
+        text = json.dumps({"setting": setting, "narrow": point.narrow, "rows": rows}, indent=1)
         partial = self._folder / f"{key}.partial"
         with partial.open("w", encoding="utf-8") as file:
             file.write(text)
@@ -72,49 +84,63 @@ class PointStore:
 def write_result(study: Study, points: list[Point], folder: Path) -> Path:
     """Write the study's HDF5 file; xarray opens it with its h5netcdf engine, dimensions and coordinates included.
 
-    Variables over the axes: the metric's mean, `low` and `high` of its 95 % interval, `seeds`, `narrow`, and
-    `values` with all seeds (NaN beyond the last).
+    Variables over the axes: every metric's mean, its `_low` and `_high` end of the 95 % interval, its `_values` with
+    all seeds (NaN beyond the last), `seeds`, and `narrow`. A series has its own dimension last.
     """
     path, partial = folder / RESULT, folder / f"{RESULT}.partial"
-    summary = np.array([interval(np.array(p.values)) for p in points]).reshape(*study.shape, 3)
-    values = np.full((len(points), study.most), np.nan)
-    for row, point in zip(values, points, strict=True):
-        row[: len(point.values)] = point.values
+    # SWMR-era format: older readers open it, and creation order leaves no trace of the writer's.
     with h5py.File(partial, "w", libver=("earliest", "v110"), track_order=False) as file:
-        scales = []
-        for name, axis in study.axes.items():
-            scales.append(_scale(file, name, axis))
-        seeds = _scale(file, "seed_number", tuple(range(study.most)))
-        tables: dict[str, tuple[npt.NDArray[np.generic], list[h5py.Dataset]]] = {
-            study.metric: (summary[..., 0], scales),
-            "low": (summary[..., 1], scales),
-            "high": (summary[..., 2], scales),
-            "seeds": (np.array([len(p.values) for p in points]).reshape(study.shape), scales),
-            "narrow": (np.array([p.narrow for p in points], dtype=np.int8).reshape(study.shape), scales),
-            "values": (values.reshape(*study.shape, study.most), [*scales, seeds]),
-        }
-        for name, (table, dimensions) in tables.items():
-            dataset = file.create_dataset(name, data=table, track_times=False)
-            for k, scale in enumerate(dimensions):
-                dataset.dims[k].attach_scale(scale)
-        file.attrs["study"] = study.name
-        file.attrs["metric"] = study.metric
-        file.attrs["seed"] = study.seed
-        file.attrs["trajectories"] = study.trajectories
-        file.attrs["model_sha256"] = study.model_digest
-        file.attrs["fixed"] = json.dumps(study.fixed, sort_keys=True)
+        axes = [_scale(file, name, axis) for name, axis in study.axes.items()]
+        seeds = _scale(file, SEEDS, tuple(range(study.most)))
+        begin = 0
+        for name, output in study.outputs.items():
+            _metric(file, study, name, points, slice(begin, begin + output.width), axes, seeds)
+            begin += output.width
+        counts = np.array([len(p.rows) for p in points]).reshape(study.shape)
+        _table(file, "seeds", counts, axes)
+        _table(file, "narrow", np.array([p.narrow for p in points], dtype=np.int8).reshape(study.shape), axes)
+        for name in ("name", "title", "about", "paper", "figure", "seed", "trajectories", "least", "most"):
+            file.attrs["study" if name == "name" else name] = getattr(study, name)
+        file.attrs["metrics"] = json.dumps(study.metrics)
+        file.attrs["axes"] = json.dumps(list(study.axes))
+        file.attrs["measure"] = study.measurement.name
+        file.attrs["fixed"] = json.dumps({**study.measurement.defaults, **study.fixed}, sort_keys=True)
+        file.attrs["until"] = json.dumps({"relative": study.relative, "absolute": study.absolute})
+        if study.network is not None:
+            file.attrs["model"] = study.network.name
+            file.attrs["model_sha256"] = study.network.digest
     partial.replace(path)
     return path
 
 
-def read_result(path: Path) -> dict[str, npt.NDArray[np.generic]]:
-    """Return every variable and coordinate of a study's file by name; strings come as str."""
-    if not path.is_file():
-        raise StudyError(f"{path} is not there; the study has not been finished")
-    with h5py.File(path) as file:
-        return {
-            name: data.asstr()[()] if h5py.check_string_dtype(data.dtype) else data[()] for name, data in file.items()
-        }
+def _metric(
+    file: h5py.File, study: Study, name: str, points: list[Point], part: slice, axes: list[h5py.Dataset],
+    seeds: h5py.Dataset,
+) -> None:  # fmt: skip
+    output = study.outputs[name]
+    values = np.full((len(points), study.most, output.width), np.nan)
+    for row, point in zip(values, points, strict=True):
+        row[: len(point.rows)] = np.array(point.rows)[:, part]
+    summary = np.stack([intervals(row) for row in values])
+    scales = list(axes)
+    if output.along:
+        series = file[output.along] if output.along in file else _scale(file, output.along, output.points)
+        scales.append(series)
+    inner = (output.width,) if output.along else ()
+    for k, suffix in enumerate(("", "_low", "_high")):
+        table = _table(file, f"{name}{suffix}", summary[:, k].reshape(*study.shape, *inner), scales)
+        table.attrs["units"], table.attrs["long_name"] = output.unit or "1", output.title
+    if name in QUALITIES and study.network is not None and name not in ("radius_mean", "radius_std"):
+        file[name].attrs["floor"] = floor(name, study.trajectories)
+    all_scales = [*axes, seeds, *scales[len(axes) :]]
+    _table(file, f"{name}_values", values.reshape(*study.shape, study.most, *inner), all_scales)
+
+
+def _table(file: h5py.File, name: str, table: npt.NDArray[np.generic], scales: list[h5py.Dataset]) -> h5py.Dataset:
+    dataset = file.create_dataset(name, data=table, track_times=False)
+    for k, scale in enumerate(scales):
+        dataset.dims[k].attach_scale(scale)
+    return dataset
 
 
 def _scale(file: h5py.File, name: str, values: tuple[object, ...]) -> h5py.Dataset:

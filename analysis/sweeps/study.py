@@ -1,17 +1,22 @@
-"""A study as one file declares it: axes, what is fixed, metric, seeds, precision, budget.
+"""A study as one file declares it: axes, what is fixed, metrics, seeds, precision, budget.
 
     name: write-and-read
-    model: networks/hardware-0.npz
-    metric: kl_2d
+    title: Quality against write and read noise
+    model: hardware               # a recipe, trained once and kept, or a model's file
+    measure: samples              # what a point is; samples of the network where nothing is said
+    metrics: [kl_2d, kl_authors]  # the first one decides when there are seeds enough
     seed: 1
     trajectories: 5000
-    fixed: {method: ode}
+    fixed: {method: ode, relative_to: memory}
     axes:
-      write_memory: [0, 0.01, 0.02, 0.05]
-      read_weight: [0, 0.05]
+      write_noise: [0, 0.01, 0.02, 0.05]
+      read_noise: [0, 0.05]
     seeds: {least: 4, most: 32}
     until: {relative: 0.1}
     budget: 1.0e+10
+    figure: grid                  # how it is drawn; lines where nothing is said
+    about: What is asked, in a sentence or two.
+    paper: What a publication says of it, beside which the result is shown.
 
 Every point of the grid is measured for `least` seeds, then for more until the 95 % interval of the mean is narrow
 enough (`relative` to the mean, or `absolute`), `most` at the most. `budget` bounds the whole study in steps of
@@ -24,8 +29,8 @@ import hashlib
 import itertools
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,17 +38,17 @@ import numpy as np
 import yaml
 
 from analysis.errors import AnalysisError
-from analysis.sweeps.quality import DEFAULTS, METRICS, check_setting, cost
-
-Value = float | int | str | bool
-Setting = dict[str, Value]
+from analysis.sweeps import models
+from analysis.sweeps.measurement import Measurement, Output, Setting, StudyError, Value
+from analysis.sweeps.models import Network
+from analysis.sweeps.quality import Samples
+from analysis.sweeps.shapes import check_figure
 
 # Raise this when a point's meaning changes, so that no folder keeps what older code measured.
-_VERSION = 1
+_VERSION = 2
 
-
-class StudyError(AnalysisError):
-    """A study file does not say what a study needs."""
+MEASUREMENTS: dict[str, Measurement] = {"samples": Samples()}
+"""What needs no station."""
 
 
 @dataclass(frozen=True)
@@ -51,17 +56,31 @@ class Study:
     """A declared grid. `axes` in the file's order: the dimensions of the result."""
 
     name: str
-    model: Path
-    metric: str
+    measurement: Measurement
+    metrics: tuple[str, ...]
     axes: dict[str, tuple[Value, ...]]
     fixed: Setting = field(default_factory=dict)
+    network: Network | None = None
     seed: int = 0
     trajectories: int = 5000
     least: int = 4
     most: int = 4
     relative: float = 0.0
     absolute: float = 0.0
-    model_digest: str = ""
+    title: str = ""
+    about: str = ""
+    paper: str = ""
+    figure: str = "lines"
+
+    @property
+    def metric(self) -> str:
+        """The metric that decides when there are seeds enough."""
+        return self.metrics[0]
+
+    @property
+    def outputs(self) -> dict[str, Output]:
+        """What each of `metrics` is."""
+        return {name: self.measurement.outputs[name] for name in self.metrics}
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -72,15 +91,19 @@ class Study:
     def points(self) -> list[Setting]:
         """Settings of all points, the last axis fastest."""
         return [
-            {**DEFAULTS, **self.fixed, **dict(zip(self.axes, values, strict=True))}
+            {**self.measurement.defaults, **self.fixed, **dict(zip(self.axes, values, strict=True))}
             for values in itertools.product(*self.axes.values())
         ]
+
+    def cost(self, setting: Setting) -> float:
+        """Steps of trajectories that one seed of a point takes."""
+        return self.measurement.cost(setting, self.trajectories)
 
     def key(self, setting: Setting) -> str:
         """Name of a point, from all that decides its numbers: a larger grid finds the points of a smaller one."""
         said = [
-            _VERSION, self.model_digest, self.metric, self.seed, self.trajectories, self.least, self.most,
-            self.relative, self.absolute, sorted(setting.items()),
+            _VERSION, self.measurement.name, self.network.digest if self.network else "", self.metrics, self.seed,
+            self.trajectories, self.least, self.most, self.relative, self.absolute, sorted(setting.items()),
         ]  # fmt: skip
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:24]
 
@@ -90,36 +113,73 @@ class Study:
         return np.random.default_rng([self.seed, replicate, *words])
 
 
-def load_study(path: Path) -> Study:
-    """Read and check a study file; raise StudyError with what is wrong, where, and what is allowed."""
+def load_study(
+    path: Path,
+    *,
+    measurements: Mapping[str, Measurement] = MEASUREMENTS,
+    cache: Path | None = None,
+    model: str = "",
+    told: Callable[[str], object] = lambda text: None,
+) -> Study:
+    """Read and check a study file, then find its network; raise StudyError with what is wrong and what is allowed.
+
+    Args:
+        path: the file.
+        measurements: what a point may be.
+        cache: folder of trained networks.
+        model: network instead of the file's own.
+        told: called with a line before a network is trained.
+    """
     try:
         said = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise StudyError(f"{path}: cannot be read as a study: {error}") from error
+        reason = " ".join(str(error).split())
+        raise StudyError(f"{path}: cannot be read as a study: {reason}") from error
     if not isinstance(said, dict):
-        raise StudyError(f"{path}: a study is a table of name, model, metric, axes and more")
+        raise StudyError(f"{path}: a study is a table of name, model, metrics, axes and more")
+    # A network that the command line names lies relative to where the command is given.
+    folder = Path() if model else path.parent
     try:
-        return study_of(said, path.parent)
+        return study_of(
+            {**said, "model": model} if model else said, folder, measurements=measurements, cache=cache, told=told
+        )
     except StudyError as error:
         raise StudyError(f"{path}: {error}") from error
 
 
-_KEYS = {"name", "model", "metric", "seed", "trajectories", "fixed", "axes", "seeds", "until", "budget"}
+_TEXTS = ("name", "title", "about", "paper", "figure", "measure", "model")
+_KEYS = {*_TEXTS, "metrics", "seed", "trajectories", "fixed", "axes", "seeds", "until", "budget"}
 
 
-def study_of(said: Mapping[str, Any], folder: Path) -> Study:
-    """Return the study that a parsed file declares; the model's path is relative to `folder`."""
-    unknown = sorted(str(key) for key in set(said) - _KEYS)
-    if unknown:
-        raise StudyError(f"unknown entry {unknown[0]!r}; there are {', '.join(sorted(_KEYS))}")
-    missing = [key for key in ("name", "model", "metric", "axes") if key not in said]
+def study_of(
+    said: Mapping[str, Any],
+    folder: Path,
+    *,
+    measurements: Mapping[str, Measurement] = MEASUREMENTS,
+    cache: Path | None = None,
+    told: Callable[[str], object] = lambda text: None,
+) -> Study:
+    """Return the study that a parsed file declares; the path of a model's file is relative to `folder`."""
+    _known(said, _KEYS)
+    missing = [key for key in ("name", "metrics", "axes") if key not in said]
     if missing:
         raise StudyError(f"entry {missing[0]!r} is missing")
-    model = (folder / str(said["model"])).expanduser()
-    if not model.is_file():
-        raise StudyError(f"model {model} is not there; train one or name its file")
-    if said["metric"] not in METRICS:
-        raise StudyError(f"unknown metric {said['metric']!r}; choose from {', '.join(METRICS)}")
+    texts = {key: " ".join(str(said[key]).split()) for key in _TEXTS if key in said}
+    asked = texts.get("measure", "samples")
+    if asked not in measurements:
+        raise StudyError(f"unknown measure {asked!r}; choose from {', '.join(measurements)}")
+    measurement = measurements[asked]
+    model = texts.get("model", "")
+    if model:
+        models.check_name(model, folder)
+    elif measurement.needs_network:
+        raise StudyError("entry 'model' is missing: " + asked + " need a network")
+    metrics = said["metrics"]
+    if not isinstance(metrics, list) or not metrics or len(set(map(str, metrics))) < len(metrics):
+        raise StudyError("metrics are a list of different names, the one that decides first")
+    for name in metrics:
+        if name not in measurement.outputs:
+            raise StudyError(f"unknown metric {name!r}; choose from {', '.join(measurement.outputs)}")
     axes, fixed = _table(said, "axes"), _table(said, "fixed")
     if not axes or not all(isinstance(v, list) and v for v in axes.values()):
         raise StudyError("axes are names, each with a list of at least one value")
@@ -129,44 +189,54 @@ def study_of(said: Mapping[str, Any], folder: Path) -> Study:
     for name, values in axes.items():
         if len({repr(v) for v in values}) < len(values):
             raise StudyError(f"axis {name!r} has a value twice")
+    check_figure(texts.get("figure", "lines"), asked, list(axes), metrics)
     seeds, until = _table(said, "seeds"), _table(said, "until")
+    _known(seeds, {"least", "most"})
+    _known(until, {"relative", "absolute"})
+    if until and measurement.outputs[metrics[0]].along:
+        raise StudyError(f"until needs a first metric that is one number; {metrics[0]!r} is a series")
     least = _whole(seeds, "least", 4, 2 if until else 1)
-    most = _whole(seeds, "most", least, least)
-    for table, known in ((seeds, {"least", "most"}), (until, {"relative", "absolute"})):
-        odd = sorted(set(table) - known)
-        if odd:
-            raise StudyError(f"unknown entry {odd[0]!r}; there are {', '.join(sorted(known))}")
-    precision = {name: _number(until, name) for name in ("relative", "absolute")}
     study = Study(
-        name=str(said["name"]),
-        model=model,
-        metric=str(said["metric"]),
+        name=texts["name"],
+        title=texts.get("title", ""),
+        about=texts.get("about", ""),
+        paper=texts.get("paper", ""),
+        figure=texts.get("figure", "lines"),
+        measurement=measurement,
+        metrics=tuple(metrics),
         axes={str(name): tuple(values) for name, values in axes.items()},
         fixed=fixed,
         seed=_whole(said, "seed", 0, 0),
         trajectories=_whole(said, "trajectories", 5000, 1),
         least=least,
-        most=most,
-        model_digest=hashlib.sha256(model.read_bytes()).hexdigest(),
-        **precision,
+        most=_whole(seeds, "most", least, least),
+        relative=_number(until, "relative"),
+        absolute=_number(until, "absolute"),
     )
     for setting in study.points:
         try:
-            check_setting(setting)
+            measurement.check(setting)
         except AnalysisError as error:
             raise StudyError(str(error)) from error
-    return study if "budget" not in said else _within(study, _number(said, "budget"))
+    study = study if "budget" not in said else _within(study, _number(said, "budget"))
+    return replace(study, network=models.find(model, folder, cache, told)) if model else study
 
 
 def _within(study: Study, budget: float) -> Study:
-    once = sum(cost(setting, study.trajectories) for setting in study.points)
+    once = sum(study.cost(setting) for setting in study.points)
     most = min(study.most, math.floor(budget / once))
     if most < study.least:
         raise StudyError(
             f"{len(study.points)} points of {study.least} seeds take {once * study.least:.3g} steps of trajectories, "
             f"the budget is {budget:.3g}: raise it, or take fewer points, seeds or trajectories"
         )
-    return Study(**{**study.__dict__, "most": most})
+    return replace(study, most=most)
+
+
+def _known(table: Mapping[str, Any], names: set[str]) -> None:
+    odd = sorted(str(name) for name in set(table) - names)
+    if odd:
+        raise StudyError(f"unknown entry {odd[0]!r}; there are {', '.join(sorted(names))}")
 
 
 def _table(said: Mapping[str, Any], name: str) -> dict[str, Any]:

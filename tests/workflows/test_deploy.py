@@ -100,7 +100,7 @@ def test_a_worker_runs_what_was_deployed_to_a_server_with_postgresql(database: s
         assert not list((home / "home").rglob("prefect.db"))
         clean = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
         clean |= {"OHMFLOW_HOME": str(home / "home"), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-        clean |= {"PREFECT_API_URL": service.api}
+        clean |= {"PREFECT_API_URL": service.api, "PREFECT_WORKER_QUERY_SECONDS": "1"}
         words = [sys.executable, str(CHILD), "command"]
 
         stranger = subprocess.run([*words, "deploy"], env=clean, cwd=home, capture_output=True, text=True, timeout=120)

@@ -1,69 +1,80 @@
-"""Studies: what a file may say, what a point is, and that neither kills nor workers change a bit of the result."""
+"""Studies: what a file may say, what a point is, and that kills don't change a bit of the result."""
 
 import itertools
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 import yaml
 
-from analysis.diffusion.hardware import Drive
 from analysis.diffusion.model import TrainedModel
-from analysis.diffusion.sde import VPSDE, Prior
-from analysis.sweeps.engine import batches, run_batch, run_point, run_study
-from analysis.sweeps.store import Point, PointStore, read_result
+from analysis.sweeps.engine import narrow_enough, run_point, run_study
+from analysis.sweeps.quality import Samples
+from analysis.sweeps.result import open_study
+from analysis.sweeps.sampling import equation_of
+from analysis.sweeps.store import Point, PointStore
 from analysis.sweeps.study import Setting, Study, StudyError, load_study, study_of
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network that was never trained: the studies only need numbers."""
-    rng = np.random.default_rng(1)
-    shapes, scales = ((14, 3), (14, 15), (2, 15)), (2e-5, 4e-5, 4e-5)
-    weights = tuple(rng.uniform(-25e-6, 45e-6, s) / scale for s, scale in zip(shapes, scales, strict=True))
-    t = 1.0 - (np.arange(200) + 0.5) / 200
-    half = 0.5 * VPSDE().beta(t)
-    embedding = np.sin(2.0 * np.pi * t[:, None] * rng.standard_normal(14))
-    drive = Drive.from_coefficients(half, half / VPSDE().std(t), embedding, Prior(0.642))
-    path = tmp_path_factory.mktemp("model") / "network.npz"
-    TrainedModel("test", 0, weights, scales, drive).save(path)
-    return path
-
-
 def _said(network: Path, **changes: object) -> dict[str, object]:
     return {
-        "name": "small", "model": str(network), "metric": "kl_2d", "trajectories": 60,
-        "fixed": {"steps": 20}, "axes": {"write_memory": [0.0, 0.05], "read_weight": [0.0, 0.1, 0.2]},
+        "name": "small", "model": str(network), "metrics": ["kl_2d"], "trajectories": 60, "fixed": {"steps": 20},
+        "axes": {"write_noise": [0.0, 0.05], "read_noise": [0.0, 0.1, 0.2]},
     } | changes  # fmt: skip
 
 
 def test_result_has_the_grid_s_coordinates_and_every_seed(model: Path, tmp_path: Path) -> None:
-    study = study_of(_said(model, seeds={"least": 3, "most": 3}), tmp_path)
+    said = _said(model, seeds={"least": 3, "most": 3}, metrics=["kl_2d", "radius_mean", "path_x", "analog_energy"])
+    study = study_of(said, tmp_path)
     told: list[tuple[int, int]] = []
-    path = run_study(study, tmp_path / "a", told=lambda done, total: told.append((done, total)))
-    found = read_result(path)
+    run_study(study, tmp_path / "a", told=lambda done, total: told.append((done, total)))
+    found = open_study(tmp_path / "a")
     assert told == [(k, 6) for k in range(7)]
-    assert found["kl_2d"].shape == (2, 3)
-    assert np.array_equal(found["read_weight"], [0.0, 0.1, 0.2])
-    assert found["values"].shape == (2, 3, 3)
-    assert np.array_equal(found["kl_2d"], found["values"].mean(axis=2))
-    assert np.all((found["low"] < found["kl_2d"]) & (found["kl_2d"] < found["high"]))
-    with h5py.File(path) as file:
-        assert [dim[0].name for dim in file["kl_2d"].dims] == ["/write_memory", "/read_weight"]
+    assert found.axes == {"write_noise": (0.0, 0.05), "read_noise": (0.0, 0.1, 0.2)}
+    assert found.table("kl_2d_values").shape == (2, 3, 3)
+    mean, low, high = found.interval("kl_2d")
+    assert np.allclose(mean, found.table("kl_2d_values").mean(axis=2), rtol=1e-12)
+    assert np.all((low < mean) & (mean < high))
+    assert found.table("path_x_values", write_noise=0.05).shape == (3, 3, 51)
+    # What a sample costs does not depend on noise.
+    assert np.ptp(found.table("analog_energy")) == 0.0
+    assert 1e-8 < found.table("analog_energy").flat[0] < 1e-4
+    assert found.note("kl_2d", "floor") > 0
+    with pytest.raises(StudyError, match=r"no point with read_noise = 0\.3"):
+        found.table("kl_2d", read_noise=0.3)
+
+
+def test_xarray_opens_a_result_with_its_coordinates(model: Path, tmp_path: Path) -> None:
+    pytest.importorskip("h5netcdf")
+    xarray = pytest.importorskip("xarray")
+    axes = {"write_noise": [0.0, 0.05], "relative_to": ["weight", "memory"], "levels": [True, False]}
+    path = run_study(study_of(_said(model, axes=axes, metrics=["kl_2d", "path_x"]), tmp_path), tmp_path / "a")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what their engine says of itself
+        data = xarray.open_dataset(path, engine="h5netcdf").load()
+    assert dict(data["kl_2d"].sizes) == {"write_noise": 2, "relative_to": 2, "levels": 2}
+    assert data["relative_to"].values.tolist() == ["weight", "memory"]
+    one = data.sel(write_noise=0.05, relative_to="memory", levels=1)
+    assert float(one["kl_2d_low"]) < float(one["kl_2d"]) < float(one["kl_2d_high"])
+    assert float(one["kl_2d"]) == open_study(path).table("kl_2d", write_noise=0.05, relative_to="memory", levels=True)
+    assert one["path_x_values"].dims == ("seed_number", "path_time")
+    assert data["kl_2d"].attrs["units"] == "nat"
+    data.close()
 
 
 def test_points_of_a_smaller_grid_are_found_again(model: Path, tmp_path: Path) -> None:
     run_study(study_of(_said(model), tmp_path), tmp_path / "a")
-    axes = {"write_memory": [0.0, 0.02, 0.05], "read_weight": [0.0, 0.1, 0.2]}
+    axes = {"write_noise": [0.0, 0.02, 0.05], "read_noise": [0.0, 0.1, 0.2]}
     larger = study_of(_said(model, axes=axes), tmp_path)
     told: list[int] = []
     grown = run_study(larger, tmp_path / "a", told=lambda done, total: told.append(done))
@@ -76,29 +87,49 @@ def test_points_may_come_back_in_any_order(model: Path, tmp_path: Path) -> None:
     study = study_of(_said(model), tmp_path)
 
     def backwards(study: Study, settings: Sequence[Setting]) -> Iterator[tuple[int, Point]]:
-        for batch in reversed(batches(study, settings, 1)):
-            yield from zip(batch, run_batch(study, [settings[place] for place in batch]), strict=True)
+        for place in reversed(range(len(settings))):
+            yield place, run_point(study, settings[place])
 
     alone = run_study(study, tmp_path / "a")
     assert run_study(study, tmp_path / "b", spread=backwards).read_bytes() == alone.read_bytes()
-    assert sorted(itertools.chain(*batches(study, study.points, 1))) == list(range(6))
+
+    def lazy(study: Study, settings: Sequence[Setting]) -> Iterator[tuple[int, Point]]:
+        yield from itertools.islice(backwards(study, settings), 2)
+
+    with pytest.raises(StudyError, match="not all points came back"):
+        run_study(study, tmp_path / "c", spread=lazy)
+
+
+def test_a_network_is_known_by_its_numbers_wherever_its_file_lies(model: Path, tmp_path: Path) -> None:
+    shutil.copy(model, tmp_path / "copy.npz")
+    here, there = (study_of(_said(path), tmp_path) for path in (model, tmp_path / "copy.npz"))
+    assert here.network is not None
+    assert there.network is not None
+    assert here.network.digest == there.network.digest
+    other = TrainedModel.load(model)
+    other.weights[0][0, 0] += 1e-9
+    other.save(tmp_path / "other.npz")
+    changed = study_of(_said(tmp_path / "other.npz"), tmp_path)
+    assert changed.key(changed.points[0]) != here.key(here.points[0])
 
 
 def test_seeds_are_added_until_the_interval_is_narrow(model: Path, tmp_path: Path) -> None:
-    study = study_of(_said(model, seeds={"least": 2, "most": 40}, until={"relative": 0.3}), tmp_path)
-    noisy = {**study.points[0], "write_memory": 0.3}
+    def asked(most: int, relative: float) -> Study:
+        changes = {"metrics": ["radius_std"], "seeds": {"least": 2, "most": most}, "until": {"relative": relative}}
+        return study_of(_said(model, **changes), tmp_path)
+
+    study = asked(200, 0.15)
+    noisy = {**study.points[0], "write_noise": 0.1, "relative_to": "memory"}
     point = run_point(study, noisy)
-    assert 2 <= len(point.values) <= 40
-    values = np.array(point.values)
+    assert 3 < len(point.rows) < 200
     assert point.narrow
-    assert (
-        len(values) == 2
-        or not run_point(
-            study_of(_said(model, seeds={"least": 2, "most": 2}, until={"relative": 1e-9}), tmp_path), noisy
-        ).narrow
-    )
-    capped = study_of(_said(model, seeds={"least": 2, "most": 3}, until={"relative": 1e-9}), tmp_path)
-    assert len(run_point(capped, noisy).values) == 3
+    # One seed less was not narrow enough, and there is an end to it.
+    values = [row[0] for row in point.rows]
+    assert narrow_enough(study, values)
+    assert not narrow_enough(study, values[:-1])
+    capped = run_point(asked(3, 1e-9), noisy)
+    assert len(capped.rows) == 3
+    assert not capped.narrow
 
 
 def test_budget_lowers_the_seeds_and_refuses_what_never_fits(model: Path, tmp_path: Path) -> None:
@@ -109,32 +140,56 @@ def test_budget_lowers_the_seeds_and_refuses_what_never_fits(model: Path, tmp_pa
         study_of(_said(model, budget=once * 1.5, **changes), tmp_path)
 
 
-def test_noise_on_one_layer_spares_the_others(model: Path, tmp_path: Path) -> None:
-    """More noise is worse, and noise on all layers is worse than on the first alone."""
-    axes = {"write_memory": [0.0, 0.3], "layer": ["all", 0]}
-    study = study_of(_said(model, axes=axes, metric="radius_mean", seeds={"least": 12, "most": 12}), tmp_path)
-    found = read_result(run_study(study, tmp_path / "a"))
-    spread = found["values"].std(axis=2)
-    assert np.allclose(found["values"][0, 0].mean(), found["values"][0, 1].mean(), rtol=0.2)
-    assert spread[1, 0] > spread[0, 0]
-    assert spread[1, 1] > spread[0, 1]
+@pytest.mark.parametrize("struck", [0, 1, 2])
+def test_noise_on_one_layer_spares_the_others(model: Path, struck: int) -> None:
+    network, samples = TrainedModel.load(model), Samples()
+    noisy = {"write_noise": 0.05, "read_noise": 0.05, "relative_to": "memory"}
+    quiet = equation_of(network, dict(samples.defaults), np.random.default_rng(3))
+    one, every = (
+        equation_of(network, {**samples.defaults, **noisy, "layer": layer}, np.random.default_rng(3))
+        for layer in (struck, "all")
+    )
+    assert one.variances is not None
+    for layer in range(3):
+        expected = every if layer == struck else quiet
+        assert np.array_equal(one.weights[layer], expected.weights[layer])
+        assert one.variances[layer].any() == (layer == struck)
+    assert not np.array_equal(one.weights[struck], quiet.weights[struck])
+
+
+def test_noise_of_g_mem_is_larger_than_of_the_weight_and_read_noise_moves_solutions(
+    model: Path, tmp_path: Path
+) -> None:
+    axes = {"relative_to": ["weight", "memory"], "read_noise": [0.0, 0.1], "method": ["ode", "sde"]}
+    run_study(study_of(_said(model, axes=axes, metrics=["wander"], trajectories=400), tmp_path), tmp_path / "a")
+    found = open_study(tmp_path / "a")
+    assert found.table("wander", method="ode", read_noise=0.0).tolist() == [0.0, 0.0]
+    weight, memory = found.table("wander", method="ode", read_noise=0.1)
+    assert 0.0 < weight < memory
+    assert np.all(found.table("wander", method="sde") > found.table("wander", method="ode"))
 
 
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"metric": "beauty"}, "unknown metric 'beauty'; choose from kl_2d"),
+        ({"metrics": ["beauty"]}, "unknown metric 'beauty'; choose from kl_2d"),
+        ({"metrics": []}, "metrics are a list of different names"),
+        ({"metrics": ["path_x"], "until": {"relative": 0.1}}, "'path_x' is a series"),
+        ({"measure": "magic"}, "unknown measure 'magic'; choose from samples"),
         ({"axes": {}}, "axes are names"),
-        ({"axes": {"write_memory": []}}, "axes are names"),
-        ({"axes": {"gate": [1.0]}}, "nothing is called 'gate'"),
-        ({"axes": {"write_memory": [-0.1]}}, "write_memory is a fraction >= 0, not -0.1"),
+        ({"axes": {"write_noise": []}}, "axes are names"),
+        ({"axes": {"gate": [1.0]}}, "nothing is called 'gate'; there are write_noise"),
+        ({"axes": {"write_noise": [-0.1]}}, "write_noise is a fraction >= 0, not -0.1"),
+        ({"fixed": {"relative_to": "me"}}, "relative_to is weight or memory, not 'me'"),
         ({"fixed": {"steps": 7}}, "divides 200"),
-        ({"axes": {"write_memory": [0.1, 0.1]}}, "a value twice"),
+        ({"axes": {"write_noise": [0.1, 0.1]}}, "a value twice"),
         ({"axes": {"steps": [20]}}, "an axis and fixed too"),
         ({"seeds": {"least": 0}}, "least is a whole number of at least 1"),
         ({"until": {"relativ": 0.1}}, "unknown entry 'relativ'"),
         ({"until": {"relative": "0.1"}}, "relative is a number of at least 0"),
-        ({"model": "nowhere.npz"}, "is not there"),
+        ({"model": "nowhere.npz"}, "neither a recipe (hardware, quick, paper, paper-short) nor a file"),
+        ({"model": ""}, "samples need a network"),
+        ({"model": "quick"}, "there is no folder for trained networks"),
         ({"sead": 1}, "unknown entry 'sead'"),
     ],
 )
@@ -145,30 +200,20 @@ def test_wrong_files_say_what_is_allowed(model: Path, tmp_path: Path, changes: d
         load_study(path)
     assert text in str(error.value)
     assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_damaged_point_is_measured_again(model: Path, tmp_path: Path) -> None:
     study = study_of(_said(model), tmp_path)
     before = run_study(study, tmp_path / "a").read_bytes()
     key = study.key(study.points[2])
-    (tmp_path / "a" / "points" / f"{key}.json").write_text('{"values": ["0x1.8p', encoding="utf-8")
+    (tmp_path / "a" / "points" / f"{key}.json").write_text('{"rows": [["0x1.8p', encoding="utf-8")
     assert PointStore(tmp_path / "a").read(key) is None
     assert run_study(study, tmp_path / "a").read_bytes() == before
 
 
-@pytest.fixture
-def children() -> Iterator[list[subprocess.Popen[str]]]:
-    started: list[subprocess.Popen[str]] = []
-    yield started
-    for child in started:
-        if child.poll() is None:
-            child.kill()
-        child.communicate()
-
-
-@pytest.mark.parametrize(("workers", "kills"), [(1, 2), (2, 1)])
-def test_killed_study_ends_as_an_undisturbed_one(
-    model: Path, tmp_path: Path, workers: int, kills: int, children: list[subprocess.Popen[str]]
+def test_killed_twice_a_study_ends_as_an_undisturbed_one(
+    model: Path, tmp_path: Path, children: list[subprocess.Popen[str]]
 ) -> None:
     sys.path.insert(0, str(HERE))
     try:
@@ -177,11 +222,11 @@ def test_killed_study_ends_as_an_undisturbed_one(
         sys.path.remove(str(HERE))
     asked = study(model, 60)
     undisturbed = run_study(asked, tmp_path / "whole")
-    rng = np.random.default_rng(workers)
+    rng = np.random.default_rng(1)
     kept = 0
-    for _ in range(kills):
+    for _ in range(2):
         child = subprocess.Popen(
-            [sys.executable, str(HERE / "study_child.py"), str(model), str(tmp_path / "cut"), "60", str(workers)],
+            [sys.executable, str(HERE / "study_child.py"), str(model), str(tmp_path / "cut"), "60"],
             stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
         )  # fmt: skip
         children.append(child)
