@@ -3,36 +3,22 @@
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from commands import Ohmflow, in_process
 from program_jobs import command, finish, pattern, programmed, row
 
 import sim_configs
 from analysis.records import open_run, read_journal
-from workflows import cli
-
-Ohmflow = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
 def ohmflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ohmflow:
     """The command in this process, in an empty folder: exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("OHMFLOW_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("COLUMNS", "120")
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["ohmflow", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(end.value.code or 0), out, err
-
-    return run
+    return in_process(tmp_path, tmp_path / "home", monkeypatch, capsys, 120)
 
 
 def station_file(folder: Path, name: str = "mine.yaml", **changes: object) -> Path:

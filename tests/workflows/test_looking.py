@@ -4,20 +4,17 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+from commands import Ohmflow, in_process
 
 from analysis.records import InstrumentId, Measure, RunHeader, RunWriter, layout, open_run
-from workflows import cli
 from workflows.console import console
 from workflows.measures import apart, measures, share, spread
-
-Ohmflow = Callable[..., tuple[int, str, str]]
 
 
 def make(folder: Path, error: float, **changes: Any) -> None:
@@ -61,18 +58,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def ohmflow(runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Ohmflow:
     """The command in this process, beside the folder `runs`: exit code, stdout, stderr."""
-    monkeypatch.chdir(runs.parent)
-    monkeypatch.setenv("OHMFLOW_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("COLUMNS", "160")
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["ohmflow", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(end.value.code or 0), out, err
-
-    return run
+    return in_process(runs.parent, tmp_path / "home", monkeypatch, capsys)
 
 
 @pytest.mark.parametrize(

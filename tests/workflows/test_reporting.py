@@ -5,7 +5,6 @@ import itertools
 import re
 import shutil
 import sys
-from collections.abc import Callable
 from dataclasses import fields
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from commands import Ohmflow, in_process
 
 from analysis.diffusion.data import Ring
 from analysis.diffusion.hardware import UNIT_VOLT
@@ -25,7 +25,6 @@ from workflows.again import again
 from workflows.procedures.options import ELSEWHERE, listed
 from workflows.procedures.registry import ENTRIES, procedure
 
-Ohmflow = Callable[..., tuple[int, str, str]]
 NASTY = "<script>alert('x')</script> & \"co\""
 
 
@@ -103,18 +102,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def ohmflow(runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Ohmflow:
     """The command in this process, in an empty folder, with an empty home: exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("OHMFLOW_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("COLUMNS", "160")
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["ohmflow", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(end.value.code or 0), out, err
-
-    return run
+    return in_process(tmp_path, tmp_path / "home", monkeypatch, capsys)
 
 
 class Page(HTMLParser):

@@ -9,6 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from commands import Ohmflow, in_process
 from foreign_files import (
     PULSE,
     PULSE_READ,
@@ -26,27 +27,13 @@ from analysis.errors import AnalysisError
 from analysis.fitting.observations import gather
 from analysis.imports import read_foreign
 from analysis.records import difference, export, layout, open_run, validate
-from workflows import cli
 from workflows.importing import import_one
-
-Ohmflow = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
 def ohmflow(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Ohmflow:
     """The command in this process, in an empty folder: exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("OHMFLOW_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["ohmflow", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(end.value.code or 0), out, err
-
-    return run
+    return in_process(tmp_path, tmp_path / "home", monkeypatch, capsys, 200)
 
 
 @pytest.fixture(scope="module")
