@@ -45,7 +45,7 @@ FREE = (
     "BSD 2-Clause License", "BSD 3-Clause License", "Apache Software License", "ISC License (ISCL)", "ISC License",
     "Python Software Foundation License", "Modified BSD License", "# Released under MIT License", "DFSG approved",
     # Weak copyleft by file: what we don't change and only use binds nobody else.
-    "MPL-2.0", "Mozilla Public License 2.0 (MPL 2.0)",
+    "MPL-2.0", "MPL-2.0 AND MIT", "Mozilla Public License 2.0 (MPL 2.0)",
 )  # fmt: skip
 EXCEPTIONS = {
     "text-unidecode": "Artistic License or GPL, at our choice: we take the former; comes with python-slugify",
