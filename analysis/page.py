@@ -37,7 +37,7 @@ flex-wrap:wrap;gap:.1em 1.4em;list-style:none}
 a{color:#004B87}.pair{display:flex;flex-wrap:wrap;gap:0 3em}.pair>div{min-width:0;max-width:100%}
 @page{size:A4;margin:14mm 12mm}
 @media(max-width:600px){body{margin:1em auto;padding:0 .7em;font-size:14px}tbody th{min-width:7.5em}
-td{min-width:6.5em}td.n{min-width:0}
+td{min-width:6.5em}td.n{min-width:0}td.long{min-width:19em}
 figure img{min-width:680px}}
 @media print{body{max-width:none;margin:0;padding:0;font-size:10.5px}h1,h2,h3{break-after:avoid}
 table{display:table;overflow:visible}thead{display:table-header-group}tr,img,figure{break-inside:avoid}
@@ -52,6 +52,8 @@ _WIDE = 6
 """Columns beyond which a table is printed small."""
 _SHORT = 16
 """Characters of a number that is never broken."""
+_LONG = 80
+"""Characters beyond which a cell is given room on a narrow screen, or it would become a column of words."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,10 @@ class Section:
 def page(title: str, parts: Sequence[str]) -> str:
     """A whole page."""
     head = (
-        "<meta charset=utf-8><meta name=viewport content='width=device-width,initial-scale=1'>"
+        # Nothing in the page runs or comes from elsewhere, whatever the text of a run's file may look like.
+        "<meta charset=utf-8><meta http-equiv=Content-Security-Policy content=\"default-src 'none'; img-src data:; "
+        "style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'\">"
+        "<meta name=viewport content='width=device-width,initial-scale=1'>"
         f"<title>{text(title)}</title><link rel=icon href='data:,'>"
     )
     body = "".join(parts)
@@ -145,7 +150,7 @@ def grid(columns: Sequence[str], rows: Iterable[Sequence[str]], *, paper: Iterab
 
 def _cell(said: str, *, flush: bool) -> str:
     if not flush:
-        return f"<td>{text(said)}</td>"
+        return f"<td{' class=long' if len(said) > _LONG else ''}>{text(said)}</td>"
     # A number and its unit stay together, in narrow prints, too.
     return f"<td class=n>{text(said.replace(' ', chr(0xA0)) if len(said) <= _SHORT else said)}</td>"
 

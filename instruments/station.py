@@ -1,6 +1,7 @@
 """A station: the instruments that a station file names, opened, identified, and left safe whatever happens."""
 
 import contextlib
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +22,7 @@ from instruments.errors import ConfigError, InstrumentError, LinkError, StationE
 from instruments.link import Troubles
 from instruments.oscilloscope import Oscilloscope
 from instruments.roles import AnalyzerDriver
+from instruments.served_bench import ServedBench
 from instruments.station_file import InstrumentEntry, StationFile
 from instruments.switch_matrix import MatrixBoard
 from instruments.tape import Recorder
@@ -40,8 +42,9 @@ class Station:
 
     Attributes:
         file: the station file.
-        clock: the bench's virtual clock, or the wall's.
+        clock: the bench's clock if it is simulated, wherever it runs; or the wall's.
         wall_time: gives the date and time of day as the laboratory's computer has it, for records only.
+        served: a simulated bench in another process, where the file names one.
         troubles: what went wrong on the lines and was mended.
         analyzer: driver of the analyzer, or of what stands in for one.
         switches: what selects cells: the board, or a switch matrix.
@@ -51,10 +54,11 @@ class Station:
         identities: what each instrument answered to being asked who it is.
     """
 
-    def __init__(self, file: StationFile, manager: pyvisa.ResourceManager) -> None:
+    def __init__(self, file: StationFile, manager: pyvisa.ResourceManager, served: ServedBench | None = None) -> None:
         self.file = file
         self._manager = manager
-        self.clock: Clock = getattr(manager.visalib, "clock", None) or WallClock()
+        self.served = served
+        self.clock: Clock = getattr(manager.visalib, "clock", None) or self.served or WallClock()
         self.wall_time: Callable[[], str] = getattr(manager.visalib, "wall_time", wall_time)
         self.troubles = Troubles()
         self.identities: list[Identity] = []
@@ -138,6 +142,22 @@ class Station:
         """Whether the instruments themselves are real, whatever the file says."""
         return not hasattr(self._manager.visalib, "bench")
 
+    @property
+    def attended(self) -> bool:
+        """Whether somebody's hands can reach it; a simulated bench is its own operator."""
+        return self.real and self.served is None
+
+    def move_probes(self, probes: Mapping[int, str]) -> None:
+        """Hang a simulated bench's probes elsewhere, node by channel; those of a real one are left to a person.
+
+        Raises:
+            LinkError: the bench is served, and can't be reached.
+        """
+        if self.served is not None:
+            self.served.move_probes(probes)
+        for panel in getattr(self.bench, "scopes", ()):
+            panel.probes.update(probes)
+
     @classmethod
     def open(cls, file: StationFile, recorder: Recorder | None = None, **twin: str | None) -> "Station":
         """Open every instrument of a station file and ask who it is. Drives nothing.
@@ -159,17 +179,24 @@ class Station:
             )
         library = _library(file, params)
         try:
-            manager = pyvisa.ResourceManager(library)
+            with warnings.catch_warnings():
+                # pyvisa-py looks for GPIB whether or not the station has any; who needs it is told when it is opened.
+                warnings.filterwarnings("ignore", "GPIB library not found", UserWarning)
+                manager = pyvisa.ResourceManager(library)
         except StationError:
             raise
         except (OSError, ValueError, pyvisa.Error) as error:
             raise ConfigError(f"station {file.name}: VISA library {file.visa!r} can't be opened: {error}") from error
         if recorder is not None:
             recorder.listen(manager.visalib)
+        served: ServedBench | None = None
         try:
-            station = cls(file, manager)
+            served = ServedBench(file.bench) if file.bench else None
+            station = cls(file, manager, served)
             station._identify()
         except BaseException:
+            if served is not None:
+                served.close()
             # Nothing was driven yet, and whoever answered wrongly is not to be sent more.
             manager.close()
             raise
@@ -200,6 +227,8 @@ class Station:
         finally:
             with contextlib.suppress(pyvisa.Error):
                 manager.close()
+            if self.served is not None:
+                self.served.close()
 
     def __enter__(self) -> "Station":
         return self
@@ -248,10 +277,11 @@ def _reachable(entry: InstrumentEntry) -> Any:
         yield
     except (pyvisa.Error, OSError, ValueError, LinkError) as error:
         reason = getattr(error, "description", None) or str(error)
-        raise InstrumentError(
-            f"{entry.role} at {entry.resource} can't be reached: {' '.join(str(reason).split())} "
-            "Check the address in the station file, the cable and the power"
-        ) from error
+        said = " ".join(str(reason).split()).rstrip(".")
+        hint = "Check the address in the station file, the cable and the power"
+        if "gpib_ctypes" in said:  # names a Python call that is of no use to whoever runs a station
+            said, hint = "no GPIB library is installed", 'Install linux-gpib, or a vendor\'s VISA (visa: "@ivi")'
+        raise InstrumentError(f"{entry.role} at {entry.resource} can't be reached: {said}. {hint}") from error
 
 
 def _library(file: StationFile, params: Mapping[str, str]) -> str:

@@ -86,6 +86,7 @@ class StationFile:
         path: where it was read.
         confirm: what a person must confirm before a run drives anything, a sentence each.
         served: whether the instruments are a twin's in another process (`ohmflow bench serve`).
+        bench: "host:port" where a served bench tells its time and moves its probes, "" if it doesn't.
         sacrificial: (array, row, col) of a cell that may be driven to try a driver out, None if there is none.
     """
 
@@ -104,6 +105,7 @@ class StationFile:
     confirm: tuple[str, ...] = ()
     sacrificial: tuple[int, int, int] | None = None
     served: bool = False
+    bench: str = ""
 
     @property
     def simulated(self) -> bool:
@@ -144,7 +146,7 @@ class StationFile:
         unknown = set(data) - {"station", "instruments", "wiring", "limits", "read", "array", "twin"}
         if unknown:
             raise ConfigError(f"unknown section {sorted(map(str, unknown))[0]!r}")
-        station = _mapping(data, "station", ("name", "world", "visa", "confirm", "served"))
+        station = _mapping(data, "station", ("name", "world", "visa", "confirm", "served", "bench"))
         name = str(station.get("name", path.stem))
         if not re.fullmatch(r"\w[\w .-]{0,63}", name):
             raise ConfigError(f"station.name: {name[:80]!r} must be up to 64 letters, digits and . _ - characters")
@@ -159,6 +161,12 @@ class StationFile:
         if (world == "simulated" and not served) != visa.endswith(("@twin", "@sim")):
             raise ConfigError(
                 f"station.world is {world!r} but station.visa {visa!r}: a twin opens '...@twin', a lab '@py' or '@ivi'"
+            )
+        bench = str(station.get("bench", ""))
+        if bench and (not served or not re.fullmatch(r"[\w.-]{1,253}:[0-9]{1,5}", bench)):
+            raise ConfigError(
+                f"station.bench: {bench[:80]!r} must be host:port of a bench that is served (station.served: true), "
+                "as `ohmflow bench serve --station-out` writes it"
             )
         instruments = {role: _instrument(role, entry) for role, entry in _mapping(data, "instruments").items()}
         for role in ("analyzer", "board"):
@@ -188,7 +196,7 @@ class StationFile:
             name, cast(Literal["real", "simulated"], world), visa, instruments, lines, limits, read,
             (shape[0], shape[1], shape[2]), str(array.get("chip", "unnamed")), twin, text, path,
             _sentences("station.confirm", station.get("confirm", [])), _cell(array.get("sacrificial"), shape),
-            served,
+            served, bench,
         )  # fmt: skip
 
 

@@ -31,6 +31,9 @@ from instruments.errors import ConfigError
 FORMAT = 1
 LARGEST = 1 << 30
 """Bytes of the largest tape that is read."""
+MOST_EVENTS = 4_000_000
+"""Events of the longest tape that is read; some 2 GB of memory."""
+_MOST_NS = 10**18
 _PRINTABLE = frozenset(range(0x20, 0x7F)) | frozenset(b"\r\n\t")
 _OPERATIONS = {
     "write": "write",
@@ -105,34 +108,48 @@ class Tape:
             ConfigError: the file is not there, too large, or not a tape; says which line.
         """
         try:
+            if path.exists() and not path.is_file():  # a pipe would be waited for, for ever
+                raise ConfigError(f"tape {path}: can't be read: it is no plain file")
             if path.stat().st_size > LARGEST:
                 raise ConfigError(f"tape {path}: is larger than {LARGEST >> 20} MiB; cut it into pieces")
-            lines = path.read_bytes().split(b"\n")
+            with path.open("rb") as file:
+                return cls._read(path, (line for line in file if line.endswith(b"\n")))
         except OSError as error:
             raise ConfigError(f"tape {path}: can't be read: {error.strerror}") from error
-        lines.pop()  # empty, or unfinished
+
+    @classmethod
+    def _read(cls, path: Path, lines: Iterator[bytes]) -> "Tape":
         try:
-            header = json.loads(lines[0])
+            header = json.loads(next(lines, b""))
             if header["tape"] != FORMAT:
                 raise ConfigError(f"tape {path}: format {header['tape']!r:.20}; this version reads {FORMAT}")
             visa, world, started, station = (str(header[name]) for name in ("visa", "world", "started", "station"))
-        except (LookupError, ValueError, TypeError) as error:
+        except (LookupError, ValueError, TypeError, RecursionError) as error:
             raise ConfigError(f"tape {path}: its first line is not a tape's header") from error
-        events = []
-        for number, line in enumerate(lines[1:], 2):
+        events: list[Event] = []
+        for number, line in enumerate(lines, 2):
+            if len(events) >= MOST_EVENTS:
+                raise ConfigError(f"tape {path}: has more than {MOST_EVENTS} events; cut it into pieces")
             try:
                 events.append(_event(number, json.loads(line)))
-            except (LookupError, ValueError, TypeError) as error:
+            except (LookupError, ValueError, TypeError, OverflowError, RecursionError) as error:
                 raise ConfigError(f"tape {path}: line {number} is not an event ({error!s:.80})") from error
         return cls(path, visa, world, started, station, tuple(events))
 
 
-def _event(line: int, said: dict[str, Any]) -> Event:
+def _event(line: int, said: Any) -> Event:
+    if not isinstance(said, dict) or not isinstance(said.get("text", ""), str):
+        raise ValueError("an event is a mapping, its text a text")
     data = base64.b64decode(said["base64"], validate=True) if "base64" in said else said.get("text", "").encode("ascii")
     t, d, status, count, name = (int(said.get(key, 0)) for key in ("t", "d", "status", "count", "name"))
-    if min(t, d) < 0 or not isinstance(said["at"], str) or said["op"] not in ("open", *_OPERATIONS.values()):
-        raise ValueError("times must not be negative, and the operation a known one")
-    return Event(line, t, d, said["at"], said["op"], data, status, said.get("value"), name, count)
+    if not (0 <= t <= _MOST_NS and 0 <= d <= _MOST_NS):
+        raise ValueError("times are nanoseconds, not negative, up to 30 years")
+    if not isinstance(said["at"], str) or said["op"] not in ("open", *_OPERATIONS.values()):
+        raise ValueError("the resource must be a text, and the operation a known one")
+    value = said.get("value")
+    if said["op"] == "stb" and value is not None and not (isinstance(value, int) and 0 <= value < 1 << 16):
+        raise ValueError("a serial poll's value is a byte")
+    return Event(line, t, d, said["at"], said["op"], data, status, value, name, count)
 
 
 class Recorder:

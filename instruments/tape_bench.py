@@ -1,13 +1,14 @@
 """A tape as a bench: files by which any program runs against what was recorded."""
 
 import os
-import re
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pyvisa import rname
 
 from instruments.errors import ConfigError
+from instruments.strict_yaml import parse_yaml
 from instruments.tape import Tape
 from instruments.tape_exchanges import terminator
 
@@ -26,7 +27,8 @@ def write_bench(tape: Tape, folder: Path, *, order: str = "strict") -> Path:
         order: strict (messages must come as on the tape) or any.
 
     Raises:
-        ConfigError: the folder holds something, or nothing was recorded.
+        ConfigError: the folder holds something, nothing was recorded, or the tape names an impossible resource or
+            holds a text that is no station file.
     """
     if not tape.resources:
         raise ConfigError(f"tape {tape.path}: nothing was recorded on it")
@@ -34,7 +36,10 @@ def write_bench(tape: Tape, folder: Path, *, order: str = "strict") -> Path:
         raise ConfigError(f"{folder}: holds something already; name a new folder")
     devices, resources = {}, {}
     for number, name in enumerate(tape.resources):
-        parsed = rname.parse_resource_name(name)
+        try:
+            parsed = rname.parse_resource_name(name)
+        except rname.InvalidResourceName as error:
+            raise ConfigError(f"tape {tape.path}: {name!r:.80} is no VISA resource name") from error
         end = terminator(event for event in tape.events if event.at == name).decode("ascii")
         devices[f"taped-{number}"] = {
             "eom": {f"{parsed.interface_type} {parsed.resource_class}": {"q": end, "r": ""}},
@@ -43,20 +48,32 @@ def write_bench(tape: Tape, folder: Path, *, order: str = "strict") -> Path:
             "options": {"tape": str(tape.path.absolute()), "resource": name, "order": order},
         }
         resources[name] = {"device": f"taped-{number}"}
+    said = f"# Instruments that answer as on {tape.path.name}, recorded {tape.started} ({tape.world})."
+    head = "".join(c for c in said if c.isprintable()) + "\n"  # one line, or it wouldn't be a comment
+    station = head + _station(tape) if tape.station else ""
     folder.mkdir(parents=True, exist_ok=True)
-    head = f"# Instruments that answer as on {tape.path.name}, recorded {tape.started} ({tape.world}).\n"
-    bench = yaml.safe_dump({"spec": "1.1", "devices": devices, "resources": resources}, sort_keys=False, width=1000)
-    _put(folder / BENCH, head + bench)
-    if tape.station:
-        _put(folder / STATION, head + _station(tape.station))
+    _put(folder / BENCH, head + _yaml({"spec": "1.1", "devices": devices, "resources": resources}))
+    if station:
+        _put(folder / STATION, station)
     return folder / BENCH
 
 
-def _station(text: str) -> str:
-    """The station file with the bench beside it as its instruments, and no twin of its own."""
-    text = re.sub(r"(?m)^(\s+)visa:.*$", rf"\1visa: {BENCH}@twin", text, count=1)
-    text = re.sub(r"(?m)^(\s+)world:.*$", r"\1world: simulated", text, count=1)
-    return re.sub(r"(?ms)^twin:.*?(?=^\S|\Z)", "", text)
+def _station(tape: Tape) -> str:
+    """The station file with the bench beside it as its instruments, and no twin of its own.
+
+    The text is read and written anew: whatever it looks like, what comes out can open nothing but the tape.
+    """
+    data = parse_yaml(tape.station.encode("utf-8", "replace"), f"station file on tape {tape.path}")
+    section = data.get("station") if isinstance(data, dict) else None
+    if not isinstance(section, dict):
+        raise ConfigError(f"station file on tape {tape.path}: it has no section `station:`")
+    kept = {key: value for key, value in section.items() if key not in ("served", "clock")}
+    data["station"] = {**kept, "world": "simulated", "visa": f"{BENCH}@twin"}
+    return _yaml({key: value for key, value in data.items() if key != "twin"})
+
+
+def _yaml(values: dict[str, Any]) -> str:
+    return yaml.safe_dump(values, sort_keys=False, width=1000, allow_unicode=True)
 
 
 def _put(path: Path, text: str) -> None:

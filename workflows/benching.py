@@ -46,13 +46,15 @@ def serve(
     own = {"seed": chip, "preset": preset, "faults": faults, "faults_seed": str(faults_seed) if faults else ""}
     params = {**source.params, **{key: value for key, value in own.items() if value}}
 
-    def ready(address: str, offers: Any) -> None:
+    def ready(host: str, offers: Any, bench_port: int) -> None:
         show(f"bench    {source.bench}, {f'{pace} x real' if pace.isdigit() else pace} time")
         for offer in offers:
             for address in offer.addresses:
                 show(f"  {source.role(offer.resource)}: {address}")
+        show(f"  the bench itself: {host}:{bench_port}")
         if station_out:
-            source.write_station(Path(station_out), {offer.resource: offer.addresses[0] for offer in offers})
+            addresses = {offer.resource: offer.addresses[0] for offer in offers}
+            source.write_station(Path(station_out), addresses, f"{host}:{bench_port}")
             show(f"station  {station_out}  (use it by --station {station_out})")
         show("ready; Ctrl-C stops it")
 
@@ -123,8 +125,8 @@ class _Source:
         if not path.absolute().parent.is_dir():
             raise RequestError(f"--station-out {path}: there is no folder {path.parent}")
 
-    def write_station(self, path: Path, addresses: dict[str, str]) -> None:
-        """The station as its clients see it: other addresses, another VISA, and still marked as simulated."""
+    def write_station(self, path: Path, addresses: dict[str, str], itself: str) -> None:
+        """The station as its clients see it: other addresses and another VISA, and still marked as simulated."""
         import os
 
         import yaml
@@ -133,7 +135,7 @@ class _Source:
         from instruments.station_file import StationFile
 
         data = yaml.safe_load(self.station.text)
-        data["station"].update(name=self.station.name, world="simulated", visa="@py", served=True)
+        data["station"].update(name=self.station.name, world="simulated", visa="@py", served=True, bench=itself)
         data.pop("twin", None)
         for role, entry in data["instruments"].items():
             here = self.station.instruments[role]

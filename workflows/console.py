@@ -118,8 +118,28 @@ def _say_at_once(text: str) -> None:
         os.write(2, f"\n{text}\n".encode())
 
 
+def _endings() -> tuple[signal.Signals, ...]:
+    """Signals besides Ctrl-C's that end a program which does nothing about them."""
+    if not hasattr(signal, "SIGHUP") or signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        return (signal.SIGTERM,)
+    return signal.SIGTERM, signal.SIGHUP
+
+
+@contextlib.contextmanager
+def ended_as_by_ctrl_c() -> Iterator[None]:
+    """SIGTERM and SIGHUP end a block as Ctrl-C does: by an exception, so that what is open is made safe."""
+    previous = {number: signal.signal(number, signal.default_int_handler) for number in _endings()}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
 class StopOnSignal:
-    """The first Ctrl-C or SIGTERM asks the run to stop between two pulses; a second Ctrl-C stops it where it is.
+    """The first Ctrl-C, SIGTERM or SIGHUP asks the run to stop between two pulses; a second Ctrl-C stops it at once.
+
+    SIGHUP comes when the terminal is closed or the connection to it is lost; under nohup it goes on meaning nothing.
 
     Once the run knows, whichever way, further signals change nothing: outputs are being made safe, and that must not be
     cut short by an impatient finger.
@@ -137,7 +157,7 @@ class StopOnSignal:
     @contextlib.contextmanager
     def listening(self) -> Iterator["StopOnSignal"]:
         """Handle the signals in a block, whoever handled them before; may be nested."""
-        numbers = (signal.SIGINT, signal.SIGTERM)
+        numbers = (signal.SIGINT, *_endings())
         previous = [signal.signal(number, self._handle) for number in numbers]
         try:
             yield self

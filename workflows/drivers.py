@@ -67,14 +67,14 @@ def check(
     """
     from instruments.conformance import Result, check_station
     from instruments.station_file import StationFile
-    from workflows.console import print_table, show
+    from workflows.console import ended_as_by_ctrl_c, print_table, show
 
     file = StationFile.load(station)
     real = not file.simulated
     if drive and real:
         _agree(file, yes)
     results: list[Result] = []
-    with _ours(file):
+    with _ours(file), ended_as_by_ctrl_c():
         results = check_station(file, drive=drive, roles=tuple(role or ()), only=tuple(only or ()))
     counts = {verdict: sum(one.verdict == verdict for one in results) for verdict in ("passed", "failed", "skipped")}
     if as_json:

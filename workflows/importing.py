@@ -111,13 +111,18 @@ def import_one(
     folder = Path(name) if run_id and len(Path(run_id).parts) > 1 else runs / name
     packages, commit = provenance()
     about = About(
-        file=file.name, sha256=sha256, size=stat.st_size, started=changed, run_id=folder.name, procedure=procedure,
-        chip=chip, operator=operator, command_line=shlex.join(["ohmflow", *sys.argv[1:]]),
+        file=_text(file.name), sha256=sha256, size=stat.st_size, started=changed, run_id=folder.name,
+        procedure=procedure, chip=chip, operator=operator, command_line=_text(shlex.join(["ohmflow", *sys.argv[1:]])),
         world="real" if world == "real" else "simulated",
         set_polarity="positive" if set_polarity == "positive" else "negative", row=cell[0], col=cell[1],
-        packages=packages, git_commit=commit, paths={"imported": str(file.absolute())},
+        packages=packages, git_commit=commit, paths={"imported": _text(str(file.absolute()))},
     )  # fmt: skip
     return write_run(found, about, folder)
+
+
+def _text(name: str) -> str:
+    """A file's name as text that can be written: what is no UTF-8 in it by its codes."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def migrate_runs(

@@ -94,7 +94,7 @@ def list_runs(folder: Path, *, as_json: bool, **asked: Any) -> None:
             row = [_named(entry, folder), entry.chip, entry.started[:16].replace("T", " "), entry.status]
             more = (entry.procedure, entry.world, clock_text(entry.duration)) if wide else ()
             rows.append([*row, *more, *(_value(name, entry.metrics.get(name)) for name in shown)])
-        print_table(f"{len(good)} runs in {folder}", (*columns, *shown), rows)
+        print_table(f"{len(good)} run{'s' * (len(good) != 1)} in {folder}", (*columns, *shown), rows)
     else:
         show(f"no run in {folder} matches")
     for entry in found:
@@ -199,7 +199,8 @@ def check_files(paths: list[str], runs: Path) -> bool:
         findings = validate(path if path.exists() else run_folder(runs, name))
         faults = [finding for finding in findings if finding.fault]
         valid = valid and not faults
-        show(f"{name}: {f'not valid, {len(faults)} faults' if faults else 'valid'}")
+        told = f"not valid, {len(faults)} fault{'s' * (len(faults) != 1)}" if faults else "valid"
+        show(f"{name}: {told}")
         for finding in findings:
             show(f"  {finding}")
     return valid

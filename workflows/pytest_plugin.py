@@ -50,16 +50,21 @@ def pytest_configure(config: pytest.Config) -> None:
     """Make the markers known."""
     config.addinivalue_line("markers", "bench(file, **parameters): the bench file of `bench`, and its parameters")
     config.addinivalue_line("markers", "station(file, **parameters): the station file of `station`, and its twin's")
+    _seeds(config)  # a mistake in them is told before anything is collected
+
+
+def _seeds(config: pytest.Config) -> list[int]:
+    text = str(config.getoption("--bench-seeds"))
+    try:
+        return [int(word) for word in text.split(",")]
+    except ValueError:
+        raise pytest.UsageError(f"--bench-seeds {text!r}: give whole numbers with commas between them") from None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run what uses the bench once for each seed and profile that was asked for."""
     if "bench_seed" in metafunc.fixturenames and not _given(metafunc, "bench_seed"):
-        text = str(metafunc.config.getoption("--bench-seeds"))
-        try:
-            seeds = [int(word) for word in text.split(",")]
-        except ValueError as error:
-            raise pytest.UsageError(f"--bench-seeds {text!r}: give whole numbers with commas between them") from error
+        seeds = _seeds(metafunc.config)
         metafunc.parametrize("bench_seed", seeds, ids=[f"chip{seed}" for seed in seeds], scope="function")
     if "fault_profile" in metafunc.fixturenames and not _given(metafunc, "fault_profile"):
         names = [word.strip() for word in str(metafunc.config.getoption("--fault-profiles")).split(",")]

@@ -29,7 +29,12 @@ def sweep(
         str, typer.Option("-o", "--output", help="Folder of points, result and page; goes on there.")
     ] = "",
     workers: Annotated[int, typer.Option(help="Processes of the cluster on this machine; 0: one a core.")] = 0,
-    scheduler: Annotated[str, typer.Option(help="Address of a Dask scheduler: tcp://host:8786.")] = "",
+    scheduler: Annotated[
+        str,
+        typer.Option(
+            help="Address of a Dask scheduler, tcp://host:8786; one that you trust: what it sends is run here."
+        ),
+    ] = "",
     direct: Annotated[bool, typer.Option("--direct", help="In this process, without Prefect and cluster.")] = False,
     model: Annotated[str, typer.Option(help="Network instead of the study's: a recipe or a file.")] = "",
     listed: Annotated[bool, typer.Option("--list", help="List the packaged studies.")] = False,

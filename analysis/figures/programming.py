@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from analysis.figures.style import BLUE, CONDUCTANCE, DIVERGING, GREEN, GREY, ORANGE, caption, figure, save
 from analysis.programming import ProgramSummary, responsive_cells, summarise
 from analysis.records import RunFile
-from analysis.records.layout import EVENT_CODE
+from analysis.records.layout import CELL_CODE, EVENT_CODE
 
 
 def draw(run: RunFile, folder: Path) -> list[Path]:
@@ -58,17 +59,23 @@ def _overview(run: RunFile, summary: ProgramSummary, number: int, folder: Path) 
         for (a, row, col), _ in summary.failed:
             if a == number:
                 ax_error.plot(col, row, "x", color=ORANGE, markersize=6, markeredgewidth=1.6)
-        _histogram(ax_hist, summary, error[responsive_cells(run)[number] & np.isfinite(error)])
-        fig.suptitle(f"Array {physical} programmed: {_outcome(summary)}", x=0.01, ha="left", fontsize=13)
+        judged = error[responsive_cells(run)[number] & np.isfinite(error)]
+        pending = np.asarray(run.cells["status"]).reshape(shape)[number] == CELL_CODE["pending"]
+        unfinished = int((pending & np.isfinite(target)).sum())
+        _histogram(ax_hist, summary, judged)
+        outcome = _outcome(judged, summary.tolerance * 1e6, unfinished)
+        fig.suptitle(f"Array {physical} programmed: {outcome}", x=0.01, ha="left", fontsize=13)
         caption(fig, label(run))
         return save(fig, folder / ("programming.png" if shape[0] == 1 else f"programming-array{physical}.png"))
 
 
-def _outcome(s: ProgramSummary) -> str:
-    unfinished = f", {s.pending} not finished" if s.pending else ""
-    if not s.responsive:
+def _outcome(error: npt.NDArray[np.float64], tolerance: float, pending: int) -> str:
+    """What came of one array: errors of its responsive cells, in microsiemens, and how many cells are left."""
+    unfinished = f", {pending} not finished" if pending else ""
+    if not error.size:
         return f"no responsive cell{unfinished}"
-    return f"{s.inside:.1%} of {s.responsive} responsive cells within ±{s.tolerance * 1e6:g} µS{unfinished}"
+    inside = float(np.mean(np.abs(error) <= tolerance))
+    return f"{inside:.1%} of {error.size} responsive cells within ±{tolerance:g} µS{unfinished}"
 
 
 def _axes_of_cells(ax: Axes, title: str) -> None:
@@ -178,4 +185,5 @@ def _trace(
     volts.spines["right"].set_visible(True)
     ax.set_title(f"{name}: row {cell[1]}, column {cell[2]}, target {target:.1f} µS", fontsize=9.5)
     ax.set_xlabel("pulses given")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_ylabel("G (µS)")

@@ -9,6 +9,7 @@ operations nor a sign convention for currents: conductance is the magnitude of I
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -20,12 +21,15 @@ import numpy.typing as npt
 from analysis.errors import AnalysisError
 from analysis.imports.foreign import NAN, UNITS, Foreign, Kept, Step, dataset_name, plain
 from analysis.records.guard import UNREADABLE
+from analysis.records.heaps import check_heaps
 
 READ: Final = 1
 PULSE: Final = 2
 PULSE_READ: Final = 3
 MOST_STEPS: Final = 5_000_000
 _MOST_BYTES: Final = 1 << 28
+_MOST_KEPT: Final = 1 << 30
+"""Bytes of all tables together: compressed, kilobytes can stand for them."""
 _MOST_TABLES: Final = 5000
 _CELL: Final = re.compile(r"W(\d{2,5})B(\d{2,5})")
 _FIELDS: Final = ("current", "voltage", "pulse_width", "read_voltage", "op_type")
@@ -47,6 +51,7 @@ def read_arc2(path: Path) -> Foreign:
         AnalysisError: it is damaged, of a later major version, or something that the format requires is missing.
     """
     try:
+        check_heaps(path)
         with h5py.File(path, "r") as file:
             return _read(file, path)
     except UNREADABLE as error:
@@ -64,6 +69,7 @@ def _read(file: h5py.File, path: Path) -> Foreign:
     steps: list[Step] = []
     data: dict[str, Kept] = {}
     experiments: dict[str, Any] = {}
+    room = _Room(path)
     for name in sorted(file["crosspoints"]):
         match = _CELL.fullmatch(name)
         if match is None:
@@ -72,15 +78,16 @@ def _read(file: h5py.File, path: Path) -> Foreign:
         if word >= words or bit >= bits:
             raise AnalysisError(f"{path} has a cell {name}, but its crossbar has {words} words and {bits} bits")
         group = _own(file["crosspoints"], name)
+        if not isinstance(group, h5py.Group):
+            raise AnalysisError(f"{path} has a cell {name} that is no group of its own: it leads elsewhere")
         history = _own(group, "timeseries")
         if isinstance(history, h5py.Dataset):
-            steps += _steps(history, word, bit, path)
-            if len(steps) > MOST_STEPS:
-                raise AnalysisError(f"{path} has more than {MOST_STEPS} operations: split it")
+            steps += _steps(history, word, bit, path, room)
         for label, table in _tables(group, "timeseries"):
-            _keep(table, f"experiments/{dataset_name(f'r{word}_c{bit}')}/{dataset_name(label)}", data, experiments)
+            place = f"experiments/{dataset_name(f'r{word}_c{bit}')}/{dataset_name(label)}"
+            _keep(table, place, data, experiments, room)
     for label, table in _tables(file["synthetics"]):
-        _keep(table, f"synthetics/{dataset_name(label)}", data, experiments)
+        _keep(table, f"synthetics/{dataset_name(label)}", data, experiments, room)
     if not steps and not data:
         raise AnalysisError(f"{path} has no measurement: no cell's timeseries has a row, and there is no experiment")
     stamps = [int(one["TSTAMP"]) for one in experiments.values() if isinstance(one.get("TSTAMP"), int)]
@@ -120,19 +127,40 @@ def _shape(file: h5py.File, path: Path) -> tuple[int, int]:
     return found[0], found[1]
 
 
+@dataclass
+class _Room:
+    """What may still be read of a file."""
+
+    path: Path
+    steps: int = MOST_STEPS
+    bytes: int = _MOST_KEPT
+    tables: int = _MOST_TABLES
+
+    def take(self, *, steps: int = 0, bytes: int = 0, tables: int = 0) -> None:
+        """Raise AnalysisError if there is no room for so much more."""
+        self.steps, self.bytes, self.tables = self.steps - steps, self.bytes - bytes, self.tables - tables
+        if self.steps < 0:
+            raise AnalysisError(f"{self.path} has more than {MOST_STEPS} operations: split it")
+        if self.bytes < 0:
+            raise AnalysisError(f"{self.path} has tables of more than {_MOST_KEPT >> 20} MiB: split it")
+        if self.tables < 0:
+            raise AnalysisError(f"{self.path} has more than {_MOST_TABLES} tables: split it")
+
+
 def _rows(table: h5py.Dataset, path: str) -> npt.NDArray[Any]:
     if int(table.size or 0) * table.dtype.itemsize > _MOST_BYTES:
         raise AnalysisError(f"{path} of {table.file.filename} is larger than {_MOST_BYTES >> 20} MiB")
     return np.asarray(table[()])
 
 
-def _steps(history: h5py.Dataset, word: int, bit: int, path: Path) -> Iterator[Step]:
+def _steps(history: h5py.Dataset, word: int, bit: int, path: Path, room: _Room) -> Iterator[Step]:
     missing = [name for name in _FIELDS if name not in (history.dtype.names or ())]
     if missing:
         raise AnalysisError(f"{history.name} of {path} lacks the field {missing[0]}")
     count = int(history.attrs.get("NROWS", len(history)))
     if not 0 <= count <= len(history):
         raise AnalysisError(f"{history.name} of {path} says that it has {count} rows, there are {len(history)}")
+    room.take(steps=count)
     table = _rows(history, history.name)[:count]
     unknown = np.flatnonzero(~np.isin(table["op_type"], (READ, PULSE, PULSE_READ)))
     if len(unknown):
@@ -171,7 +199,8 @@ def _tables(group: h5py.Group, *without: str) -> Iterator[tuple[str, h5py.Datase
                 yield prefix + name, item
 
 
-def _keep(table: h5py.Dataset, name: str, data: dict[str, Kept], about: dict[str, Any]) -> None:
+def _keep(table: h5py.Dataset, name: str, data: dict[str, Kept], about: dict[str, Any], room: _Room) -> None:
+    room.take(bytes=int(table.size or 0) * table.dtype.itemsize, tables=1)
     values = _rows(table, table.name)
     count = int(table.attrs.get("NROWS", 0))
     # A table that was filled in one go says that it has no rows.

@@ -20,8 +20,14 @@ import numpy.typing as npt
 from analysis.errors import AnalysisError
 from analysis.imports.foreign import NAN, UNITS, Foreign, Kept, Step, Sweep, dataset_name
 
-MOST_BYTES: Final = 1 << 28
+MOST_BYTES: Final = 1 << 27
+MOST_VALUES: Final = 4_000_000
+"""Numbers of a file, all columns and measurements together; some 1.5 GB of memory."""
+MOST_CURVES: Final = 5000
+"""Columns, all measurements together: each is an array of the run, and a run holds so many."""
+_FEWER: Final = "export fewer results at a time"
 _HEAD: Final = 1 << 12
+_DIMENSIONS: Final = 8
 _LEAST_VOLTS: Final = 1e-3
 """V below which current over voltage says nothing of a conductance."""
 _FIRST: Final = re.compile(r"\s*\"?(SetupTitle|PrimitiveTest|ApplicationTest|ClassicTest|TestParameter)\"?\s*([,;\t])")
@@ -66,7 +72,7 @@ def read_easyexpert(path: Path) -> Foreign:
         AnalysisError: it is cut off, a line is not as it should be, or it has no data; says which line.
     """
     if path.stat().st_size > MOST_BYTES:
-        raise AnalysisError(f"{path} is larger than {MOST_BYTES >> 20} MiB: export fewer results at a time")
+        raise AnalysisError(f"{path} is larger than {MOST_BYTES >> 20} MiB: {_FEWER}")
     text = _decoded(path.read_bytes())
     lines = text.splitlines()
     first = next((one for one in lines if one.strip()), "")
@@ -97,6 +103,7 @@ def _decoded(content: bytes, *, cut: bool = False) -> str:
 def _measurements(lines: Sequence[str], separator: str, path: Path) -> list[Measurement]:
     found: list[Measurement] = []
     current: Measurement | None = None
+    values = curves = 0
     for number, line in enumerate(lines, start=1):
         fields = [one.strip().strip('"') for one in line.split(separator)]
         key = fields[0]
@@ -113,12 +120,20 @@ def _measurements(lines: Sequence[str], separator: str, path: Path) -> list[Meas
                 current = Measurement(current.title, number, current.settings, current.dimensions)
                 found.append(current)
             current.columns = names
+            curves += len(names)
+            if curves > MOST_CURVES:
+                raise AnalysisError(f"{path} has more than {MOST_CURVES} columns up to line {number}: {_FEWER}")
         elif key == "DataValue":
             if not current.columns:
                 raise AnalysisError(f"line {number} of {path} has values, but no DataName line came before it")
+            values += len(current.columns)
+            if values > MOST_VALUES:
+                raise AnalysisError(f"{path} has more than {MOST_VALUES} values up to line {number}: {_FEWER}")
             current.points.append(_point(line, separator, len(current.columns), number, path))
         elif key.startswith("Dimension"):
             current.dimensions.append(_counts(fields[1:], number, path))
+            if len(current.dimensions) > _DIMENSIONS:
+                raise AnalysisError(f"line {number} of {path}: a measurement has two dimensions at most")
         elif key in ("TestParameter", "AnalysisSetup", "MetaData") and len(fields) > 1:
             current.settings[fields[1]] = fields[2:]
         elif key not in ("SetupTitle", "PrimitiveTest", "ApplicationTest", "ClassicTest"):
@@ -165,10 +180,11 @@ def _number(text: str, line: int, path: Path) -> float:
 
 
 def _counts(texts: Sequence[str], line: int, path: Path) -> list[int]:
-    try:
-        return [int(text) for text in texts if text]
-    except ValueError as error:
-        raise AnalysisError(f"line {line} of {path}: a dimension is a count of points, not {texts!r}") from error
+    counts = [text for text in texts if text]
+    odd = [text for text in counts if not re.fullmatch(r"\d{1,9}", text, re.ASCII)]
+    if odd:
+        raise AnalysisError(f"line {line} of {path}: a dimension is a count of points, not {odd[0]!r:.40}")
+    return [int(text) for text in counts]
 
 
 def _check_whole(one: Measurement, path: Path) -> None:

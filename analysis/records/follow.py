@@ -174,7 +174,11 @@ class Follower:
         entry, live, found = self.run.entry, self.run.is_partial, self.cells
         wanted = np.isfinite(found["target"])
         within = np.abs(found["conductance"] - found["target"]) <= self.tolerance
-        counts = np.bincount(found["status"].ravel(), minlength=len(layout.CELL_STATUSES))
+        # Cells of an earlier mapping have verdicts, too, but nothing is wanted of them any more.
+        statuses = found["status"][wanted] if wanted.any() else found["status"].ravel()
+        counts = np.bincount(statuses, minlength=len(layout.CELL_STATUSES))
+        # The chip's clock has gone on since it was made; what counts is since the run's first event.
+        times = entry["events/time"]
         return Progress(
             verdicts=dict(zip(layout.CELL_STATUSES, map(int, counts), strict=True)),
             wanted=int(np.count_nonzero(wanted)),
@@ -182,7 +186,7 @@ class Follower:
             inside=int(np.count_nonzero(wanted & within)),
             judged=int(np.count_nonzero(wanted & (found["status"] > 0))),
             events=self._rows,
-            seconds=float(entry["events/time"][self._rows - 1]) if self._rows else float("nan"),
+            seconds=float(times[self._rows - 1] - times[0]) if self._rows else float("nan"),
             captures={scope: slices.captures(entry, scope, live=live) for scope in self.run.scopes},
         )
 

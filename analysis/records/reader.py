@@ -21,6 +21,7 @@ from analysis.records import layout, nexus
 from analysis.records.captures import Columns, Waveforms, told
 from analysis.records.guard import UNREADABLE, check_folder, check_hdf5
 from analysis.records.header import RunHeader
+from analysis.records.heaps import check_heaps
 from analysis.records.journal import is_being_written
 from analysis.records.leftover import open_partial
 from analysis.records.migration import migrated
@@ -332,6 +333,7 @@ def _open_folder(folder: Path) -> RunFile:
 
 def _open_file(path: Path) -> RunFile:
     try:
+        check_heaps(path)
         file = open_partial(path) if path.name == layout.PARTIAL else h5py.File(path, "r")
     except (OSError, RuntimeError, ValueError) as error:
         raise AnalysisError(

@@ -19,6 +19,7 @@ from analysis.errors import AnalysisError
 from analysis.records import layout
 from analysis.records.guard import UNREADABLE, check_folder
 from analysis.records.header import RunHeader
+from analysis.records.heaps import check_heaps
 from analysis.records.journal import LARGEST, Record, decode_record, is_being_written
 from analysis.records.reader import RunFile, open_run
 from analysis.records.tables import check_format
@@ -185,6 +186,7 @@ def _limited(texts: list[str]) -> tuple[str, ...]:
 def _check_is_whole(path: Path, run_id: str) -> None:
     """Open the HDF5 file (which finds a cut-off one) and see that it is this run's; nothing else of it is read."""
     try:
+        check_heaps(path)
         with h5py.File(path, "r") as file:
             check_format(_plain(file.attrs.get("format")), "file")
             if not isinstance(file.get("entry", getlink=True), h5py.HardLink):

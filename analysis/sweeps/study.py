@@ -35,10 +35,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from analysis.errors import AnalysisError
 from analysis.sweeps import models
+from analysis.sweeps.declared import read_declared
 from analysis.sweeps.measurement import Measurement, Output, Setting, StudyError, Value
 from analysis.sweeps.models import Network
 from analysis.sweeps.quality import Samples
@@ -130,13 +130,7 @@ def load_study(
         model: network instead of the file's own.
         told: called with a line before a network is trained.
     """
-    try:
-        said = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise StudyError(f"{path}: cannot be read as a study: {reason}") from error
-    if not isinstance(said, dict):
-        raise StudyError(f"{path}: a study is a table of name, model, metrics, axes and more")
+    said = read_declared(path)
     # A network that the command line names lies relative to where the command is given.
     folder = Path() if model else path.parent
     try:
@@ -147,6 +141,8 @@ def load_study(
         raise StudyError(f"{path}: {error}") from error
 
 
+MOST_ROWS = 1_000_000
+"""Points times seeds of a study; what it finds has to be in memory at its end."""
 _TEXTS = ("name", "title", "about", "paper", "figure", "measure", "model")
 _KEYS = {*_TEXTS, "metrics", "seed", "trajectories", "fixed", "axes", "seeds", "until", "budget"}
 
@@ -213,6 +209,12 @@ def study_of(
         relative=_number(until, "relative"),
         absolute=_number(until, "absolute"),
     )
+    most = math.prod(study.shape) * study.most
+    if most > MOST_ROWS:
+        raise StudyError(
+            f"{math.prod(study.shape)} points of up to {study.most} seeds are more than {MOST_ROWS} measurements: "
+            "take fewer values, fewer seeds, or several studies"
+        )
     for setting in study.points:
         try:
             measurement.check(setting)

@@ -101,8 +101,8 @@ def _map_title(one: CellMap, view: View, factor: float, unit: str) -> str:
     if view.quantity.verdict:
         said = f"{found.mean:.1%} of {found.count} good"
     else:
-        said = f"mean {found.mean * factor:.3g}{f' {unit}' if unit else ''}, {found.count} cells"
-    return f"{chip or 'not named'}, array {one.array}\n{said}".replace("-", "−")
+        said = f"mean {found.mean * factor:.3g}{f' {unit}' if unit else ''}, {found.count} cells".replace("-", "−")
+    return f"{chip or 'not named'}, array {one.array}\n{said}"
 
 
 def _profiles(view: View, path: Path, note: str) -> Path:

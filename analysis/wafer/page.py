@@ -152,7 +152,13 @@ def _pattern_cells(one: Looked, view: View) -> tuple[str, str, str, str]:
     towards = ""
     if p.kind == "gradient" and math.isfinite(p.angle):
         towards = f", rising towards {_direction(p.angle)}"
-    return _KIND[p.kind], f"{_size(p.size, one, view)} ({_SIZE[p.kind]}{towards})", bounds, _p(p.p)
+    return _kind(one), f"{_size(p.size, one, view)} ({_SIZE[p.kind]}{towards})", bounds, _p(p.p)
+
+
+def _kind(one: Looked) -> str:
+    """What a pattern is called; neighbours may be less alike than by chance, too."""
+    unlike = one.pattern.kind == "neighbours" and one.pattern.size < 0
+    return "neighbours unlike" if unlike else _KIND[one.pattern.kind]
 
 
 def _direction(angle: float) -> str:
@@ -175,7 +181,7 @@ def _patterns_said(view: View) -> str:
     if not found:
         return f"none of {len(view.looked)} looked for"
     return "; ".join(
-        f"{_KIND[one.pattern.kind]} in array {one.array} ({_size(one.pattern.size, one, view)}, p {_p(one.pattern.p)})"
+        f"{_kind(one)} in array {one.array} ({_size(one.pattern.size, one, view)}, p {_p(one.pattern.p)})"
         for one in found[:8]
     )
 

@@ -22,15 +22,17 @@ DRIVE = np.dtype(
 
 @dataclass
 class Ledger:
-    """An append-only list of drives with running totals and extremes.
+    """A list of drives with running totals and extremes.
 
     Attributes:
         energy: total by kind, J; "half": in the half-selected cells beside RESET pulses.
         highest: the largest |V| across a cell by kind, V: what a test of limits looks at.
+        most: drives that are kept one by one; older ones are in the totals and extremes only. None keeps all.
     """
 
     energy: dict[str, float] = field(default_factory=dict)
     highest: dict[str, float] = field(default_factory=dict)
+    most: int | None = None
     _rows: list[tuple[float, str, int, int, int, float, float, float, float]] = field(default_factory=list)
 
     def drive(
@@ -38,6 +40,8 @@ class Ledger:
     ) -> None:
         """Note one drive of a selected cell."""
         self._rows.append((time, kind, *cell, volts, gate, width, energy))
+        if self.most is not None and len(self._rows) >= 2 * self.most:
+            del self._rows[: -self.most]  # seldom, and many at once
         self.energy[kind] = self.energy.get(kind, 0.0) + energy
         self.highest[kind] = max(self.highest.get(kind, 0.0), abs(volts))
 
@@ -49,5 +53,5 @@ class Ledger:
         return len(self._rows)
 
     def table(self) -> npt.NDArray[np.void]:
-        """All drives as a structured array of dtype `DRIVE`."""
+        """The drives that are kept, as a structured array of dtype `DRIVE`."""
         return np.array(self._rows, DRIVE)

@@ -31,7 +31,7 @@ RUN_LINE, RUN_LINE_VOLTS = "run", 3.3
 _LOOK_BACK = 1e-3  # s before a run in which its first edge may be looked for
 _COARSE, _FINE = 2001, 101  # points of the searches for an edge; three of them resolve a 1 s run to 50 ns
 _QUIETEST = 1 / 16
-_MOST_KEPT, _LARGEST_KEPT = 4, 1 << 24
+_MOST_KEPT, _LARGEST_KEPT = 8, 1 << 24
 """Replies that are kept with a record, and bytes of the largest of them."""
 
 
@@ -261,7 +261,7 @@ class Digitizer:
         finished: Callable[[], None],
     ) -> None:
         self.running = False
-        self.record: Record | None = None
+        self._record: Record | None = None
         self.count = 0
         self._clock, self._rng, self._plan, self._finished = clock, rng, plan, finished
         self._single = True
@@ -269,6 +269,36 @@ class Digitizer:
         self._serial = 0
         self._armed_ns = 0
         self._arm_event = self._trigger_event = False
+        self._free = False  # nobody has armed it since a reset: records are taken when somebody looks
+        self._seen: Run | None = None
+
+    @property
+    def record(self) -> Record | None:
+        """The last record, or None."""
+        if self._free:
+            self._look()
+        return self._record
+
+    def free_run(self) -> None:
+        """As after a reset: acquire again and again. A record is taken when one is asked for, of the last run."""
+        self.stop()
+        self._record = self._seen = None
+        self.running, self._single, self.count, self._free = True, False, 0, True
+
+    def _look(self) -> None:
+        plan, run, self._seen = self._plan(), self._seen, None
+        if run is None and self._record is not None and self._record.plan == plan:
+            return
+        at = None if run is None else first_crossing(run, plan.edge, self._armed_ns / NS - run.start)
+        if (run is None or at is None) and plan.edge.auto:
+            run, at = Silence(self._clock.now()), 0.0
+        if run is not None and at is not None:
+            self._record = Record(plan, digitise(run, at, plan, self._rng()), run, at)
+
+    @property
+    def trigger_event(self) -> bool:
+        """Whether a trigger came that `take_trigger_event` has not told of."""
+        return self._trigger_event
 
     @property
     def single(self) -> bool:
@@ -300,6 +330,7 @@ class Digitizer:
         """Start anew: fill the pre-trigger buffer, then wait for a trigger; for one record, or again and again."""
         plan = self._plan()
         self.stop()
+        self._free, self._seen = False, None
         self.running, self._single, self.count = True, single, 0
         wait = REARM + max(0.0, -plan.first)
         self._armed_ns = self._clock.now_ns + round(wait * NS)
@@ -320,6 +351,9 @@ class Digitizer:
     def on_run(self, run: Run) -> None:
         """A run is over: see whether it brought the trigger."""
         if not self.running or self._pending:
+            return
+        if self._free:
+            self._seen = run
             return
         at = first_crossing(run, self._plan().edge, self._armed_ns / NS - run.start)
         if at is not None:
@@ -353,7 +387,7 @@ class Digitizer:
             self._complete(record)
 
     def _complete(self, record: Record) -> None:
-        self.record, self._pending = record, False
+        self._record, self._pending, self._free = record, False, False
         self.count += 1
         self.running = not self._single
         # What follows a record in a continuous sweep fills its buffer from here.

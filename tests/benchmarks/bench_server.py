@@ -4,7 +4,9 @@
 
 The server is a process of its own, as `ohmflow bench serve` starts it. Throughput is compared pair by pair with an
 asyncio server that answers every line with as many bytes and does nothing else; both are asked in turn, so that what
-else the machine does falls on both.
+else the machine does falls on both. Where many lines are under way at once, there are two such echoes: one that looks
+at each line and answers it, as anything must that tells one message from another, and one that counts line feeds and
+answers all of them with one write.
 """
 
 import argparse
@@ -28,12 +30,17 @@ ROOT = Path(__file__).resolve().parents[2]
 
 ECHO = """
 import asyncio, sys
-reply = sys.argv[1].encode("latin-1").decode("unicode_escape").encode("latin-1")
+at_once = sys.argv[1] == "all"
+reply = b"x" * (int(sys.argv[2]) - 1) + b"\\n"
 class Echo(asyncio.Protocol):
     def connection_made(self, transport):
         self.transport = transport
     def data_received(self, data):
-        self.transport.write(reply * data.count(b"\\n"))
+        if at_once:
+            self.transport.write(reply * data.count(b"\\n"))
+            return
+        for line in data.splitlines():
+            self.transport.write(reply)
 async def main():
     server = await asyncio.get_running_loop().create_server(Echo, "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
@@ -134,38 +141,39 @@ def throughput(pairs: int = 9, seconds: float = 0.6) -> None:
     ask(link, b"*OPC?")
     for points in (1000, 62500):
         cases.append(("oscilloscope", b":WAVeform:POINts:MODE RAW;:WAVeform:POINts %d;:WAVeform:DATA?" % points))
-    print(f"{'exchange':64s} {'bytes':>13s} {'window':>6s} {'bench/s':>9s} {'echo/s':>9s} {'share':>6s}")
+    head = ("exchange", "bytes", "window", "bench/s", "by line/s", "share", "all/s", "share")
+    print("{:72s} {:>9s} {:>6s} {:>8s} {:>9s} {:>6s} {:>8s} {:>6s}".format(*head))
     for role, message in cases:
         served = bench.connect(role)
         reply = ask(served, message) if b"DATA" not in message else _block(served, message)
-        shown = "".join(f"\\x{byte:02x}" for byte in reply)
-        if len(shown) > 100_000:
-            continue_with = f"x{len(reply)}"
-            code = ECHO.replace('sys.argv[1].encode("latin-1").decode("unicode_escape").encode("latin-1")',
-                                f'b"x" * {len(reply) - 1} + b"\\n"')  # fmt: skip
-            argument = continue_with
-        else:
-            code, argument = ECHO, shown
-        other = subprocess.Popen([sys.executable, "-c", code, argument], stdout=subprocess.PIPE, text=True)
-        assert other.stdout is not None
-        echo = connect(int(other.stdout.readline()))
+        echoes = [_echo(kind, len(reply)) for kind in ("lines", "all")]
         for window in (1, 16):
             found = []
             for number in range(pairs):
-                first, second = (served, echo) if number % 2 else (echo, served)
-                rates = {id(one): _exchanges(one, message, len(reply), seconds, window) for one in (first, second)}
-                found.append((rates[id(served)], rates[id(echo)]))
-            ours, theirs = (statistics.median(column) for column in zip(*found, strict=True))
-            share = statistics.median(a / b for a, b in found)
+                links = [served, *(link for _, link in echoes)]
+                links = links[number % 3 :] + links[: number % 3]
+                rates = {id(one): _exchanges(one, message, len(reply), seconds, window) for one in links}
+                found.append((rates[id(served)], *(rates[id(link)] for _, link in echoes)))
+            ours, lines, every = (statistics.median(column) for column in zip(*found, strict=True))
+            shares = [statistics.median(row[0] / row[n] for row in found) for n in (1, 2)]
             sizes = f"{len(message) + 1}/{len(reply)}"
-            print(
-                f"{role + ' ' + message.decode():64s} {sizes:>13s} {window:6d} {ours:9.0f} {theirs:9.0f} {share:6.0%}"
-            )
-        other.kill()
-        other.wait()
+            shown = f"{role + ' ' + message.decode():72s} {sizes:>9s} {window:6d} {ours:8.0f}"
+            print(f"{shown} {lines:9.0f} {shares[0]:6.0%} {every:8.0f} {shares[1]:6.0%}", flush=True)
+        for process, link in echoes:
+            process.kill()
+            process.wait()
+            link.close()
         served.close()
-        echo.close()
+    print(f"load: {', '.join(f'{load:.1f}' for load in os.getloadavg())} on {os.cpu_count()} cores")
     bench.close()
+
+
+def _echo(kind: str, size: int) -> "tuple[subprocess.Popen[str], socket.socket]":
+    """An echo in a process of its own, and a connection to it."""
+    process = subprocess.Popen([sys.executable, "-c", ECHO, kind, str(size)], stdout=subprocess.PIPE, text=True)
+    atexit.register(process.kill)
+    assert process.stdout is not None
+    return process, connect(int(process.stdout.readline()))
 
 
 def _exchanges(link: socket.socket, message: bytes, size: int, seconds: float, window: int) -> float:

@@ -222,9 +222,9 @@ def test_the_sacrificial_cell_alone_is_driven_when_asked(monkeypatch: pytest.Mon
     opened: list[Any] = []
     first = Station.__init__
 
-    def keep(self: Any, file: StationFile, manager: Any) -> None:
+    def keep(self: Any, file: StationFile, manager: Any, served: Any) -> None:
         opened.append(manager.visalib.bench)
-        first(self, file, manager)
+        first(self, file, manager, served)
 
     monkeypatch.setattr(Station, "__init__", keep)
     file = real(monkeypatch, sacrificial=True)

@@ -13,7 +13,8 @@ from twin.fakes_scope import ADDRESSES, WAVES, FakeBench, FakeRun, open_bench
 
 from instruments.errors import ConfigError
 from instruments.twin.panels.infiniivision import InfiniiVisionPanel
-from instruments.twin.panels.scpi import Call, Entry, Interpreter, ScpiError, Tree, number, parse, split
+from instruments.twin.panels.scpi import Call, Entry, Interpreter, ScpiError, Tree, number
+from instruments.twin.panels.scpi_messages import parse, split
 from instruments.twin.panels.tektronix_mso import TektronixPanel
 from instruments.twin.scope_front_end import Edge, first_crossing, low_pass
 
@@ -88,7 +89,7 @@ def test_what_is_not_a_header_is_undefined(text):
         (":CHAN1:COUP XY", -224),
         (":CHAN1:LAB foo", -151),
         (":SYST:SET #15hello", -161),
-        (":WAV:DATA?", -230),
+        (":TRIG:SWE NORM;:WAV:DATA?", -230),
     ],
 )
 def test_bad_parameters_have_their_errors(text, code):
@@ -361,7 +362,8 @@ def test_stopping_and_clearing():
 
 def test_headers_before_replies():
     _, panel = make(TektronixPanel)
-    assert ask(panel, "CH1:SCAle?") == ":CH1:SCALE 1.0000"
+    assert ask(panel, "CH1:SCAle?") == "1.0000"
+    assert ask(panel, "HEADer 1;:CH1:SCAle?") == ":CH1:SCALE 1.0000"
     assert ask(panel, "VERBose 0;:CH2:OFFSet 0.02;:CH2:OFFSet?") == ":CH2:OFFS 20.0000E-3"
     assert ask(panel, "HEADer OFF;*IDN?").startswith("TEKTRONIX,MSO54")
 

@@ -109,13 +109,8 @@ def test_the_report_is_made_from_the_file_alone(folder: Path, tmp_path: Path) ->
     assert strip.sub("", page) == strip.sub("", (folder / "report.html").read_text())
 
 
-@pytest.mark.parametrize("at", [1500, 3010])
-def test_a_killed_run_goes_on(at: int, folder: Path, tmp_path: Path) -> None:
-    """Killed before any pulse, in the middle of programming, and late: the whole is there in the end."""
-    options = replace(
-        SMALL, samples=30, uncalibrated=4, runs=str(tmp_path), cache=str(folder.parents[1] / "cache"), run_id="killed",
-        bench=str(tmp_path / "bench"),
-    )  # fmt: skip
+def run_and_be_killed(options: CircleOptions, at: int) -> None:
+    """Run in a process of its own that kills itself when it asks for the `at`-th time whether to stop."""
     child = os.fork()
     if child == 0:
         calls = 0
@@ -132,27 +127,39 @@ def test_a_killed_run_goes_on(at: int, folder: Path, tmp_path: Path) -> None:
         finally:
             os._exit(0)
     _, status = os.waitpid(child, 0)
-    job = Job.prepare(CIRCLE, CircleOptions(resume="killed", runs=str(tmp_path), cache=options.cache))
-    if os.WIFSIGNALED(status):
-        job.run()
+    assert os.WIFSIGNALED(status)
+
+
+def test_a_killed_run_goes_on_and_so_it_does_a_second_time(folder: Path, tmp_path: Path) -> None:
+    """Killed in the middle of programming, and late: the whole is there in the end."""
+    options = replace(
+        SMALL, samples=30, uncalibrated=4, runs=str(tmp_path), cache=str(folder.parents[1] / "cache"), run_id="killed",
+        bench=str(tmp_path / "bench"),
+    )  # fmt: skip
+    resumed = CircleOptions(resume="killed", runs=str(tmp_path), cache=options.cache)
+    run_and_be_killed(options, 1500)
+    run_and_be_killed(resumed, 1500)
+    Job.prepare(CIRCLE, resumed).run()
     with open_run(tmp_path / "killed") as run:
         assert run.status == "completed"
         assert len(run.waveforms("scope1")) == 30
         assert list(run.waveforms("scope1").index["index"]) == list(range(30))
-        assert len(run.segments) == 2
+        assert len(run.segments) == 3
     assert_finished_cells_were_left_alone(tmp_path / "killed")
 
 
 def assert_finished_cells_were_left_alone(folder: Path) -> None:
     records = read_journal(folder / "journal.jsonl").records
-    (cut,) = [i for i, r in enumerate(records) if r["kind"] == "resume"]
-    place = ("array", "row", "col")
-    finished = {tuple(r[k] for k in place) for r in records[:cut] if r["kind"] == "cell" and r["status"] == "ok"}
-    pulsed = {tuple(r[k] for k in place) for r in records[cut:] if r["kind"] == "intent"}
-    targets = [unpack(r["packed"]) for r in records if r["kind"] == "array" and r["name"] == "conductance_target"]
-    moved = {c for c in finished if len({float(t[c]) for t in targets if np.isfinite(t[c])}) > 1}
-    # Only a cell that the network was mapped away from, or onto another of its weights, is touched again.
-    assert not (pulsed & finished) - moved
+    cuts = [i for i, r in enumerate(records) if r["kind"] == "resume"]
+    assert len(cuts) == 2
+    for cut in cuts:
+        place = ("array", "row", "col")
+        finished = {tuple(r[k] for k in place) for r in records[:cut] if r["kind"] == "cell" and r["status"] == "ok"}
+        pulsed = {tuple(r[k] for k in place) for r in records[cut:] if r["kind"] == "intent"}
+        targets = [unpack(r["packed"]) for r in records if r["kind"] == "array" and r["name"] == "conductance_target"]
+        moved = {c for c in finished if len({float(t[c]) for t in targets if np.isfinite(t[c])}) > 1}
+        # Only a cell that the network was mapped away from, or onto another of its weights, is touched again.
+        assert not (pulsed & finished) - moved
 
 
 @pytest.mark.parametrize(

@@ -39,10 +39,12 @@ def runner(address: str, workers: int) -> DaskTaskRunner:
     # One thread a process, and no pool of its own in it: the points are what is spread.
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, "1")
+    # Whoever can speak to a scheduler can have anything computed: at this machine's own address alone, and with
+    # certificates that only this process and its workers have, so that the machine's other users can't. No pages.
     return DaskTaskRunner(
         cluster_kwargs={
-            "n_workers": workers, "threads_per_worker": 1, "processes": True, "dashboard_address": None,
-            "silence_logs": logging.ERROR,
+            "n_workers": workers, "threads_per_worker": 1, "processes": True, "host": "127.0.0.1", "security": True,
+            "dashboard_address": None, "scheduler_kwargs": {"dashboard": False}, "silence_logs": logging.ERROR,
         }
     )  # fmt: skip
 

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import tempfile
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ def dry_run(job: Job[Any, Any], repeats: int, controls: Controls, processes: int
         count = min(processes or os.cpu_count() or 1, repeats)
         with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
             waiting = [pool.submit(_once, name, {**options, "chip": str(FIRST_CHIP + i)}) for i in range(repeats)]
+            controls.told("dry runs", 0, repeats)  # the first may take a minute
             try:
                 for one in as_completed(waiting):
                     done.append(one.result())
@@ -60,6 +62,11 @@ def dry_run(job: Job[Any, Any], repeats: int, controls: Controls, processes: int
             except (Interrupted, KeyboardInterrupt):
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
+            except BrokenProcessPool as error:
+                controls.check()  # asked to stop: the signal went to the processes, too
+                raise RequestError(
+                    "a process of the dry runs was ended from outside, perhaps for want of memory; nothing was kept"
+                ) from error
     device = job.options.preset or job.station.twin.get("preset", "") or "the bench's own device"
     # In the order of their chips, whichever process was first: the same dry run gives the same forecast.
     return foretell(name, device, [one.result() for one in waiting])

@@ -181,7 +181,7 @@ class Job(Generic[O, R]):
         """What asks a person, with safe outputs, and records who did it and when; a twin is its own operator."""
 
         def ask(question: Question) -> Answer:
-            if not station.real and not self.options.attended:
+            if not station.attended and not self.options.attended:
                 answer = Answer("the twin")
             else:
                 station.safe()

@@ -13,7 +13,6 @@ def mover(station: Station, ask: Callable[[Question], Answer]) -> Mover:
     def move(scope: str, probes: Mapping[int, str]) -> None:
         where = {f"channel {channel}": node for channel, node in probes.items()}
         ask(Question("probes", f"Move the probes of {scope}", where))
-        for panel in getattr(station.bench, "scopes", ()):
-            panel.probes.update(probes)
+        station.move_probes(probes)
 
     return move

@@ -61,11 +61,11 @@ class Place:
         if self.only and name != self.only:
             raise RequestError(f"this view shows run {self.only} alone; for others: ohmflow view FOLDER")
         folder = self.root
-        for part in parts:
-            folder = folder / part
-            if folder.is_symlink():
-                raise RequestError(f"{name} is reached by a symbolic link, which is not followed")
         try:
+            for part in parts:
+                folder = folder / part
+                if folder.is_symlink():
+                    raise RequestError(f"{name} is reached by a symbolic link, which is not followed")
             begun = folder.is_dir() and state_of_files(folder) is not None
         except (OSError, ValueError):
             begun = False

@@ -1,11 +1,10 @@
 """Front panel of a simulated Keysight B1500A: FLEX grammar and dispatch.
 
-Served: identification, status and errors, output switches, SMU sources, high-speed spot, staircase, pulsed and sampling
-and multi channel sweeps, A/D converters, time stamps, SPGU in pulse generator mode, SMU/PGU selector, triggers and
-digital port without anything behind them. Everything else (CMU, search and quasi-pulsed measurements, binary data,
-ALWG, programs) is answered by error 100, as an unknown command, or 120. A WGFMU has no FLEX commands; see
-`b1500a_wgfmu`.
-`*CLS` is unknown to the real B1500A too.
+Served: identification, status and errors, output switches, SMU sources, high-speed spot, staircase, pulsed, sampling,
+search and multi channel measurements, A/D converters, time stamps, SPGU in pulse generator mode, SMU/PGU selector,
+triggers and digital port without anything behind them. A command for a CMU meets no such channel (error 121).
+Everything else (quasi-static C-V, binary data, ALWG, programs) is answered by error 100, as an unknown command, or 120.
+A WGFMU has no FLEX commands; see `b1500a_wgfmu`. `*CLS` is unknown to the real B1500A too.
 
 After an error the rest of a message is executed all the same; whether the real frame goes on isn't published.
 
@@ -20,6 +19,8 @@ from instruments.errors import ConfigError
 from instruments.twin.panels.b1500a_frame import Frame
 from instruments.twin.panels.b1500a_learn import learn
 from instruments.twin.panels.b1500a_modes import Measurements
+from instruments.twin.panels.b1500a_pulses import Pulses
+from instruments.twin.panels.b1500a_search import Searches
 from instruments.twin.panels.b1500a_setup import Sources
 from instruments.twin.panels.b1500a_smu import SMU_MODELS, Smu, SmuBank, direct, range_code
 from instruments.twin.panels.b1500a_spgu import SpguBank, SpguChannel
@@ -44,6 +45,11 @@ if TYPE_CHECKING:
 IDENTITY = "Agilent Technologies,B1500A,0,A.06.02.2023.0401"
 MODULES = "B1517A,B1517A,B1517A,B1517A,0,B1525A,0,0,0,0"
 SPGU_MODEL = "B1525A"
+CMU_HEADERS = """
+    ACT ACV ADJ ADJ? CLCORR CORRDT CORRDT? CORROPEN? CORRSER? CORRST CORRST? DCORR DCORR? DCV FC IMP LMN MDCV PDCV
+    PWDCV TACV TC TDCV TMACV TMDCV TTC WACV WDCV WFC WMACV WMDCV WMFC WTACV WTDCV WTFC
+"""
+"""Commands for a CMU, which is none of the modules here: their channel doesn't exist."""
 SLOTS = 10
 
 
@@ -81,16 +87,21 @@ class B1500APanel:
         self.data = OutputData()
         self.sources = Sources(self.smu)
         self.measurements = Measurements(self.smus, self.data, self.sources)
+        self.pulses = Pulses(self.smus, self.data, self.sources, self.measurements)
+        self.searches = Searches(self.smus, self.data, self.sources, self.measurements)
         self.frame = Frame(self)
         self.errors = ErrorQueue()
         self.status = StatusByte()
         self.switches = {"TM": 1, "CM": 0, "PAD": 0}
         self.commands: dict[str, Entry] = {
+            **{header: Entry(self._no_cmu, 0, 16) for header in CMU_HEADERS.split()},  # some are an SPGU's, too
             **self._system(),
             **self._outputs(),
             **self._converters(),
             **self.sources.commands(),
             **self.measurements.commands(),
+            **self.pulses.commands(),
+            **self.searches.commands(),
             **self.spgus.commands(),
             **self.frame.commands(),
         }
@@ -140,6 +151,9 @@ class B1500APanel:
         if not entry.least <= len(args) <= entry.most:
             raise FlexError(103, f"{header} takes {entry.least} to {entry.most} parameters")
         return entry.run(args)
+
+    def _no_cmu(self, args: Sequence[str]) -> None:
+        raise FlexError(121, "there is no CMU")
 
     def _refuse(self, error: FlexError) -> None:
         self.errors.push(error)
@@ -207,6 +221,8 @@ class B1500APanel:
         self.wgfmus.reset()
         self.frame.reset()
         self.sources.reset()
+        self.pulses.reset()
+        self.searches.reset()
         self.data.style, self.data.mode = 1, 0
         self.data.lines.clear()
         self.switches.update(TM=1, CM=0, PAD=0)

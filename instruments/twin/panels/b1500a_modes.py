@@ -4,7 +4,7 @@ A measurement runs to its end while the command is executed; its line of data wa
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from instruments.twin.panels.b1500a_setup import (
     DECADES,
@@ -31,9 +31,17 @@ class Measurements:
     """The commands that measure."""
 
     def __init__(self, bank: SmuBank, data: OutputData, sources: Sources) -> None:
-        """Measure with `bank` what `sources` was told, into `data`."""
+        """Measure with `bank` what `sources` was told, into `data`; other parts may add to `modes`."""
         self.bank, self.data, self.sources = bank, data, sources
         self.smu = sources.smu
+        self.modes: dict[int, Callable[[], Iterable[str]]] = {
+            SPOT: self._spots,
+            STAIRCASE: self._staircase,
+            MULTI_SWEEP: self._staircase,
+            PULSED_SPOT: self._pulsed_spot,
+            PULSED_SWEEP: self._pulsed_sweep,
+            SAMPLING: self._sampling,
+        }
         self.zero_time = bank.bench.clock.now()
 
     @property
@@ -63,7 +71,7 @@ class Measurements:
     def tsr(self, args: Sequence[str]) -> None:
         """TSR [ch]: the time stamp's clock starts again, here at once even where it should at the channel's next DV."""
         if args:
-            self._ready(self.smu(args[0]))
+            self.ready(self.smu(args[0]))
         self.zero_time = self.bank.bench.clock.now()
 
     def tsq(self, args: Sequence[str]) -> None:
@@ -76,19 +84,20 @@ class Measurements:
 
     def spot(self, kind: str, args: Sequence[str], stamped: bool = False) -> None:
         """TI, TV ch[,range] and, with the time first, TTI, TTV: one high-speed spot measurement."""
-        unit = self._ready(self.smu(args[0]))
+        unit = self.ready(self.smu(args[0]))
         code = range_code(unit, kind, args[1], fixed=True) if len(args) > 1 else 0
         stamp = [self.data.plain(unit.channel, "T", self.elapsed())] if stamped else []
         self.data.emit([*stamp, self._measured(unit, kind, code)[0]])
 
     def both(self, args: Sequence[str], stamped: bool = False) -> None:
         """TIV ch[,irange[,vrange]] and, with the time first, TTIV: current and voltage of one channel."""
-        unit = self._ready(self.smu(args[0]))
+        unit = self.ready(self.smu(args[0]))
         codes = [range_code(unit, k, a, fixed=True) for k, a in zip("IV", args[1:], strict=False)] + [0, 0]
         stamp = [self.data.plain(unit.channel, "T", self.elapsed())] if stamped else []
         self.data.emit([*stamp, self._measured(unit, "I", codes[0])[0], self._measured(unit, "V", codes[1])[0]])
 
-    def _ready(self, unit: Smu) -> Smu:
+    def ready(self, unit: Smu) -> Smu:
+        """The channel, if its output switch is on; FlexError 200 otherwise."""
         if not unit.on:
             raise FlexError(200, f"CHANNEL{unit.channel}")
         return unit
@@ -115,16 +124,8 @@ class Measurements:
         if self.setup.mode == 0:
             raise FlexError(122, "MM has not been sent")
         for channel in self.setup.channels:
-            self._ready(self.bank.units[channel])
-        run = {
-            SPOT: self._spots,
-            STAIRCASE: self._staircase,
-            MULTI_SWEEP: self._staircase,
-            PULSED_SPOT: self._pulsed_spot,
-            PULSED_SWEEP: self._pulsed_sweep,
-            SAMPLING: self._sampling,
-        }[self.setup.mode]
-        self.data.emit(list(run()))
+            self.ready(self.bank.units[channel])
+        self.data.emit(list(self.modes[self.setup.mode]()))
 
     def _spots(self) -> Iterable[str]:
         return self._point()[0]
@@ -135,7 +136,7 @@ class Measurements:
             raise FlexError(220)
         others = self._followers(sweep)
         for unit in (sweep.unit, *(s.unit for s, _ in others)):
-            self._ready(unit)
+            self.ready(unit)
         clock = self.bank.bench.clock
         hold, delay, step = self.setup.wait[:3]
         stopped = False
@@ -151,7 +152,7 @@ class Measurements:
             items, limited = self._point()
             clock.sleep(max(0.0, step - (clock.now() - begun)))
             yield from items
-            yield from self._levels(sweep, k, others)
+            yield from self.levels(sweep, k, others)
             stopped = limited and self.setup.abort[0] == 2
         rest = sweep.levels[0 if self.setup.abort[1] == 1 or stopped else -1]
         self.bank.source(sweep.unit, sweep.kind, rest, sweep.compliance)
@@ -175,7 +176,8 @@ class Measurements:
             return sweep.compliance
         return min(sweep.compliance, sweep.power / abs(level))
 
-    def _levels(self, sweep: Sweep, k: int, others: Sequence[Follower] = ()) -> Iterable[str]:
+    def levels(self, sweep: Sweep, k: int, others: Sequence[Follower] = ()) -> Iterable[str]:
+        """Source data of step k, if FMT asked for them."""
         last = k == len(sweep.levels) - 1
         if self.data.mode == 1:
             yield self.data.source(last, sweep.unit.channel, sweep.kind, sweep.levels[k], sweep.scale)
@@ -187,9 +189,9 @@ class Measurements:
         for channel in self.setup.channels:
             for kind in self.bank.units[channel].measures:
                 yield self.data.measured(OVER_RANGE, channel, kind, math.inf, 1.0)
-        yield from self._levels(sweep, k, others)
+        yield from self.levels(sweep, k, others)
 
-    def _pulse(self, unit: Smu, kind: str, base: float, peak: float, compliance: float, hold: float) -> list[str]:
+    def pulse(self, unit: Smu, kind: str, base: float, peak: float, compliance: float, hold: float) -> list[str]:
         """One pulse of a PV, PI, PWV or PWI source, measured at its end."""
         clock = self.bank.bench.clock
         _, width, period = self.setup.pulse_wait
@@ -209,25 +211,25 @@ class Measurements:
         pulse = self.setup.pulse
         if pulse is None:
             raise FlexError(222)
-        unit = self._ready(pulse.unit)
-        return self._pulse(unit, pulse.kind, pulse.base, pulse.peak, pulse.compliance, self.setup.pulse_wait[0])
+        unit = self.ready(pulse.unit)
+        return self.pulse(unit, pulse.kind, pulse.base, pulse.peak, pulse.compliance, self.setup.pulse_wait[0])
 
     def _pulsed_sweep(self) -> Iterable[str]:
         sweep = self.setup.pulse_sweep
         if sweep is None:
             raise FlexError(221)
-        self._ready(sweep.unit)
+        self.ready(sweep.unit)
         for k, level in enumerate(sweep.levels):
             hold = self.setup.pulse_wait[0] if k == 0 else 0.0
-            yield from self._pulse(sweep.unit, sweep.kind, sweep.base, level, sweep.compliance, hold)
-            yield from self._levels(sweep, k)
+            yield from self.pulse(sweep.unit, sweep.kind, sweep.base, level, sweep.compliance, hold)
+            yield from self.levels(sweep, k)
 
     def _sampling(self) -> Iterable[str]:
         hold, interval, number, base_hold = self.setup.sampling_wait
         clock = self.bank.bench.clock
         sources = list(self.setup.sampling.values())
         for bias in sources:
-            self._ready(bias.unit)
+            self.ready(bias.unit)
         for bias in sources:
             self.bank.source(bias.unit, bias.kind, bias.base, bias.compliance)
         self.bank.bench.fixture.dwell(base_hold)

@@ -7,6 +7,11 @@ from instruments.twin.panels.b1500a_smu import Smu, compliance_value, full_scale
 from instruments.twin.panels.flex import Entry, FlexError, choice, real, whole
 
 SPOT, STAIRCASE, PULSED_SPOT, PULSED_SWEEP, SAMPLING, MULTI_SWEEP = 1, 2, 3, 4, 10, 16
+SEARCHES = (14, 15)
+"""Modes whose channel is told by the search's own commands."""
+SINGLE = (PULSED_SPOT, PULSED_SWEEP, 5, 9)
+"""Modes that measure with one channel."""
+MODES = (SPOT, STAIRCASE, PULSED_SPOT, PULSED_SWEEP, 5, 9, SAMPLING, 14, 15, MULTI_SWEEP, 27, 28)
 DECADES = {2: 10, 3: 25, 4: 50, 5: 100, 6: 250, 7: 5000}  # ML mode -> samples a decade
 
 
@@ -121,9 +126,9 @@ class Sources:
 
     def mm(self, args: Sequence[str]) -> None:
         """MM mode[,ch...]: measurement mode and the channels that measure, in the order of their data."""
-        mode = choice(args[0], (SPOT, STAIRCASE, PULSED_SPOT, PULSED_SWEEP, SAMPLING, MULTI_SWEEP))
+        mode = choice(args[0], MODES)
         units = [self.smu(text) for text in args[1:]]
-        if not units or (mode in (PULSED_SPOT, PULSED_SWEEP) and len(units) > 1):
+        if (not units and mode not in SEARCHES) or (mode in SINGLE and len(units) > 1):
             raise FlexError(122)
         self.setup.mode, self.setup.channels = mode, tuple(u.channel for u in units)
 
@@ -156,9 +161,10 @@ class Sources:
         else:
             raise FlexError(123, f"CHANNEL{unit.channel}")
         power = real(rest[1], 1e-3, 40.0) if len(rest) > 1 else None
-        return Sweep(unit, kind, levels, compliance, self._scale(unit, kind, code, largest), mode, code, base, power)
+        return Sweep(unit, kind, levels, compliance, self.scale(unit, kind, code, largest), mode, code, base, power)
 
-    def _scale(self, unit: Smu, kind: str, code: int, largest: float) -> float:
+    def scale(self, unit: Smu, kind: str, code: int, largest: float) -> float:
+        """Full scale of the output range that holds `largest` and is not below `code`."""
         least = full_scale(unit, kind, code)
         return next((s for s in scales(unit, kind) if s >= max(least, largest * (1 - 1e-9))), scales(unit, kind)[-1])
 

@@ -19,7 +19,9 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from instruments.twin.panels.infiniivision_inputs import Inputs, three_digits
 from instruments.twin.panels.infiniivision_more import LIMITED, Extras
+from instruments.twin.panels.infiniivision_system import System
 from instruments.twin.panels.infiniivision_waveform import LEVELS, SCREEN_LEVELS, WaveformFormat
 from instruments.twin.panels.scope_options import ScopeOptions
 from instruments.twin.panels.scpi import (
@@ -31,7 +33,6 @@ from instruments.twin.panels.scpi import (
     block,
     choice,
     number,
-    quoted,
 )
 from instruments.twin.panels.scpi_state import OPERATION_COMPLETE, Settings, Status, shown
 from instruments.twin.scope_front_end import Converter, Digitizer, Edge, Input, Plan, Record
@@ -41,13 +42,12 @@ if TYPE_CHECKING:
     from instruments.twin.scope_front_end import Run
 
 IDENTITY = "KEYSIGHT TECHNOLOGIES,DSO-X 3024T,MY00000000,07.50.2021102830"
-DIVISIONS = 8
 _DECADES = [m * 10**k for k in (2, 3, 4, 5, 6) for m in (1, 2, 5)]
 POINTS = sorted({250, 62_500, *_DECADES} - {200})
 SWITCHING = 30e-3
 """Time for an attenuator relay or a new time base to settle, s (estimate)."""
 QUEUE_LENGTH = 30
-_REFERENCES = {"LEFT": 0.1, "CENT": 0.5, "RIGH": 0.9}
+_REFERENCES = {"LEFT": 0.1, "CENT": 0.5, "RIGH": 0.9, "CUST": 0.5}
 _SLOW = ("CHANnel<n>:RANGe", "CHANnel<n>:COUPling", "TIMebase:RANGe")
 
 
@@ -84,12 +84,14 @@ class InfiniiVisionPanel:
         tree = Tree()
         self.settings = Settings(tree, self.check_channel, self._changed)
         self.digitizer = Digitizer(bench.clock, lambda: bench.rng("oscilloscope"), self._plan, self._finished)
-        self.status = Status(about.identity, self._reset, self._forget, lambda: 0)
-        self._define_inputs(tree)
+        self._system = System(self)
+        self.status = Status(about.identity, self._reset, self._forget, self._system.summary)
+        self._inputs = Inputs(self, tree)
         self._define_times(tree)
         self._define_waveform(tree)
         tree.add_all(self.status.commands())
         tree.add_all(self._actions())
+        tree.add_all(self._system.commands())
         self._extras = Extras(self, tree)
         self._interpreter = Interpreter(tree, self._refuse, lambda: False)
         self._reset()
@@ -149,6 +151,10 @@ class InfiniiVisionPanel:
         if suffixes and not 1 <= suffixes[0] <= self.channels:
             raise ScpiError(-114, f"channel {suffixes[0]}")
 
+    def attenuation(self, call: Call) -> float:
+        """Of a channel's probe."""
+        return self._inputs.attenuation(call)
+
     @property
     def bandwidth(self) -> float:
         """Of the instrument, Hz."""
@@ -158,30 +164,13 @@ class InfiniiVisionPanel:
         if name in _SLOW:
             self._settling = SWITCHING
 
-    def _define_inputs(self, tree: Tree) -> None:
-        define, channel = self.settings.define, "CHANnel<n>:"
-        define(channel + "LABel", "", lambda t: quoted(t)[:10].upper(), lambda v: f'"{v}"')
-        define(channel + "OFFSet", 0.0, lambda t: number(t, unit="V"))
-        define(channel + "RANGe", 8.0, lambda t: _digits(number(t, 8e-3, 4e5, "V")))
-        define(
-            channel + "SCALe",
-            8.0,
-            lambda t: _digits(number(t, 1e-3, 5e4, "V")) * DIVISIONS,
-            lambda v: shown(float(v) / DIVISIONS),
-            channel + "RANGe",
-        )
-        tree.add(channel + "PROBe", Entry(self._set_probe, lambda call: shown(self.attenuation(call))))
-        sources = ("EXTernal", "LINE", *(f"CHANnel{n}" for n in range(1, self.channels + 1)))
-        define("TRIGger[:EDGE]:SOURce", "CHAN1", lambda t: choice(t, sources))
-        tree.add("TRIGger[:EDGE]:LEVel", Entry(self._set_level, lambda call: shown(self._level(call))))
-
     def _define_times(self, tree: Tree) -> None:
         define = self.settings.define
-        define("TIMebase:RANGe", 1e-3, lambda t: _digits(number(t, 20e-9, 500, "s")))
+        define("TIMebase:RANGe", 1e-3, lambda t: three_digits(number(t, 20e-9, 500, "s")))
         define(
             "TIMebase:SCALe",
             1e-3,
-            lambda t: _digits(number(t, 2e-9, 50, "s")) * 10,
+            lambda t: three_digits(number(t, 2e-9, 50, "s")) * 10,
             lambda v: shown(float(v) / 10),
             "TIMebase:RANGe",
         )
@@ -190,45 +179,31 @@ class InfiniiVisionPanel:
 
     def _define_waveform(self, tree: Tree) -> None:
         define = self.settings.define
-        sources = (*(f"CHANnel{n}" for n in range(1, self.channels + 1)), "FUNCtion", "MATH")
-        define("WAVeform:SOURce", "CHAN1", lambda t: choice(t, sources))
-        define("WAVeform:POINts", "1000", _asked_points, lambda v: f"+{self._points()}")
-        tree.add("WAVeform:PREamble", Entry(None, lambda call: ",".join(self._preamble())))
+        define("WAVeform:SOURce", "CHAN1", lambda t: self._extras.sources.name(self._extras.sources.number(t)))
+        define("WAVeform:POINts", "1000", self._asked_points, lambda v: f"+{self._available()}")
+        tree.add("WAVeform:PREamble", Entry(None, lambda call: self._preamble()))
         tree.add("WAVeform:DATA", Entry(None, self._data))
         fields = ("TYPE", "COUNt", "XINCrement", "XORigin", "XREFerence", "YINCrement", "YORigin", "YREFerence")
         for name, at in zip(fields, (1, 3, 4, 5, 6, 7, 8, 9), strict=True):
             tree.add(f"WAVeform:{name}", Entry(None, self._field(at)))
 
+    def _asked_points(self, text: str) -> str:
+        word = text.upper()
+        if word in ("NORM", "NORMAL", "RAW"):
+            self.settings.put("WAVeform:POINts:MODE", word[:4])
+            word = "MAX"
+        return "1e12" if word in ("MAX", "MAXIMUM") else str(int(number(text, 1, 1e9)))
+
+    def _available(self) -> int:
+        """Points that there are to hand out."""
+        record = self.digitizer.record
+        channel = self._extras.sources.number(str(self.settings.get("WAVeform:SOURce")))
+        if record is None or channel > 0 or (found := self._extras.sources.record(record, channel)) is None:
+            return self._points()
+        return found.plan.points
+
     def _field(self, at: int) -> Callable[[Call], str]:
-        return lambda call: self._preamble()[at]
-
-    def _set_probe(self, call: Call) -> None:
-        self.check_channel(call.suffixes)
-        attenuation = number(call.only()[0], 0.1, 1e4)
-        ratio = attenuation / self.attenuation(call)
-        for name in ("CHANnel<n>:RANGe", "CHANnel<n>:OFFSet"):
-            self.settings.put(name, self.settings.number(name, *call.suffixes) * ratio, *call.suffixes)
-        self.settings.values[f"probe@{call.suffixes[0]}"] = attenuation
-
-    def attenuation(self, call: Call) -> float:
-        """Of a channel's probe."""
-        self.check_channel(call.suffixes)
-        return float(self.settings.values.get(f"probe@{call.suffixes[0]}", 1.0))
-
-    def _level_of(self, call: Call, at: int) -> str:
-        source = choice(call.args[at], self._sources()) if len(call.args) > at else None
-        return f"level {source or self.settings.get('TRIGger[:EDGE]:SOURce')}"
-
-    def _sources(self) -> tuple[str, ...]:
-        return ("EXTernal", *(f"CHANnel{n}" for n in range(1, self.channels + 1)))
-
-    def _set_level(self, call: Call) -> None:
-        name = self._level_of(call, 1)
-        limit = 8.0 if name.endswith("EXT") else math.inf
-        self.settings.values[name] = number(call.only(2)[0], -limit, limit, "V")
-
-    def _level(self, call: Call) -> float:
-        return float(self.settings.values.get(self._level_of(call, 0), 0.0))
+        return lambda call: self._preamble().split(",")[at]
 
     # Acquiring
 
@@ -252,7 +227,7 @@ class InfiniiVisionPanel:
         bits, quieter = self._resolution(step)
         inputs = {}
         for n in range(1, self.channels + 1):
-            if get("CHANnel<n>:DISPlay", n):
+            if get("CHANnel<n>:DISPlay", n) or n in self._extras.sources.needed():
                 screen = value("CHANnel<n>:RANGe", n)
                 inputs[n] = Input(
                     node=self.probes.get(n),
@@ -303,7 +278,7 @@ class InfiniiVisionPanel:
         }
 
     def _digitize(self, call: Call) -> None:
-        sources = [int(choice(a, self._sources()[1:])[4:]) for a in call.args]
+        sources = [int(choice(a, self._inputs.sources()[1:])[4:]) for a in call.args]
         for n in range(1, self.channels + 1) if sources else ():
             self.settings.put("CHANnel<n>:DISPlay", n in sources, n)
         self.digitizer.arm(True)
@@ -328,6 +303,18 @@ class InfiniiVisionPanel:
     def _condition(self) -> int:
         return 8 * self.digitizer.running + 32 * self.digitizer.ready
 
+    def latched(self) -> int:
+        """The operation event register, without clearing it."""
+        return self._latched
+
+    def counted(self) -> str:
+        """What the counter shows."""
+        return self._extras.counted()
+
+    def step(self) -> float:
+        """Between the samples of the next record, s."""
+        return self._plan().step
+
     def _take_latched(self) -> int:
         latched, self._latched = self._latched, 0
         return latched
@@ -343,25 +330,28 @@ class InfiniiVisionPanel:
         record = self.digitizer.view(self._points())
         plan = record.plan if record is not None else self._plan()
         source = str(get("WAVeform:SOURce"))
-        channel = int(source[4:]) if source.startswith("CHAN") else 0
-        if record is not None and channel == 0 and (record := self._extras.with_maths(record)) is not None:
+        channel = int(source[4:]) if source[:4] == "CHAN" else self._extras.sources.number(source)
+        if record is not None and channel <= 0 and (record := self._extras.sources.record(record, channel)) is not None:
             plan = record.plan
         if channel not in plan.inputs:
             raise ScpiError(-230, f"channel {channel} is not acquired")
         return form, record, plan, channel
 
-    def _preamble(self) -> list[str]:
-        form, _, plan, channel = self._waveform()
+    def _preamble(self) -> str:
+        form, record, plan, channel = self._waveform()
         kind = str(self.settings.get("ACQuire:TYPE"))
         count = int(self.settings.number("ACQuire:COUNt")) if kind == "AVER" else 1
-        return form.preamble(plan, plan.inputs[channel], kind, count)
+        if record is None:
+            return form.preamble(plan, plan.inputs[channel], kind, count)
+        how = form, channel, kind, count
+        return record.told(how, lambda: form.preamble(plan, plan.inputs[channel], kind, count).encode()).decode()
 
     def _data(self, call: Call) -> bytes:
         form, record, plan, channel = self._waveform()
         if record is None:
             raise ScpiError(-230, "nothing acquired")
-        used = record
-        return record.told((form, channel), lambda: form.data(used.codes[channel], plan, plan.inputs[channel]))
+        codes = record.codes[channel]
+        return record.told((form, channel), lambda: form.data(codes, plan, plan.inputs[channel]))
 
     # System
 
@@ -383,19 +373,7 @@ class InfiniiVisionPanel:
         self.digitizer.take_arm_event()
 
     def _reset(self) -> None:
-        self.digitizer.stop()
-        self.digitizer.record = None
         self.settings.reset()
         self.settings.put("CHANnel<n>:DISPlay", True, 1)
         self._extras.forget()
-
-
-def _digits(value: float) -> float:
-    """Three significant digits, as the knobs' fine steps give."""
-    return float(f"{value:.3g}")
-
-
-def _asked_points(text: str) -> str:
-    if text.upper() in ("MAX", "MAXIMUM"):
-        return "1e12"
-    return str(int(number(text, 1, 1e9)))
+        self.digitizer.free_run()

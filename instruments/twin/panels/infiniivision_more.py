@@ -4,22 +4,20 @@ Measurements, voltmeter, screen images, stored set-ups, and plain settings. Cert
 9.9E+37 for what can't be measured; the fields of `:MEASure:RESults?`. Uncertain: the interval and type that VRMS takes
 when none is given (here the display, DC); with which decimals numbers are written.
 
-A maths function adds, subtracts or multiplies two channels, whether it is shown or not.
+Maths functions, the spectrum and reference waveforms are in `infiniivision_sources`.
 """
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from instruments.twin.panels import infiniivision_table as table
-from instruments.twin.panels.infiniivision_waveform import LEVELS, SCREEN_LEVELS
+from instruments.twin.panels.infiniivision_sources import FFT, REFERENCE, Sources
 from instruments.twin.panels.scpi import Call, Entry, Reply, ScpiError, Tree, block, choice, forms, number
 from instruments.twin.panels.scpi_state import Value, shown
 from instruments.twin.panels.scpi_table import define_table
-from instruments.twin.scope_front_end import Input, Record
 from instruments.twin.scope_measurements import MEASUREMENTS, Waveform, delay, phase
 from instruments.twin.scope_picture import bmp, draw, png
 
@@ -51,55 +49,17 @@ class Extras:
         self._panel, self._settings = panel, panel.settings
         self._setups: dict[int, dict[str, Value]] = {}
         self._installed: list[tuple[str, tuple[int, ...]]] = []
-        for part in (table.ACQUISITION, table.INPUTS, table.TRIGGER, table.SCREEN, table.MATHS):
+        self._defined = {"THR": "PERC,+9.00000E+01,+5.00000E+01,+1.00000E+01", "DEL": "+1,+1"}
+        for part in (table.ACQUISITION, table.INPUTS, table.TRIGGER, table.SCREEN, table.MATHS, table.GENERATOR):
             define_table(panel.settings, part, shown, lambda v: f"+{int(float(v))}")
+        self.sources = Sources(panel, tree)
+        self._source, self.waveform = self.sources.number, self.sources.waveform
         tree.add_all(self._measuring())
         tree.add_all(self._system())
 
     def forget(self) -> None:
         """After a reset: no measurements on the screen."""
         self._installed.clear()
-
-    # Sources
-
-    def _source(self, text: str) -> int:
-        """Number of a channel, or 0 for the maths function."""
-        names = (*(f"CHANnel{n}" for n in range(1, self._panel.channels + 1)), "FUNCtion", "MATH")
-        word = choice(text, names)
-        return int(word[4:]) if word.startswith("CHAN") else 0
-
-    def waveform(self, source: int) -> Waveform | None:
-        """A channel's (or the maths function's) last record in volts; None if there is none."""
-        record = self._panel.digitizer.record
-        return None if record is None else self._volts(record, source)
-
-    def _volts(self, record: Record, source: int) -> Waveform | None:
-        if source == 0:
-            return self._function(record)
-        if source not in record.codes:
-            return None
-        used = record.plan.inputs[source]
-        volts = record.codes[source].astype(np.float64) * (used.span / 65536) + used.centre
-        return Waveform(volts, record.plan.step, record.plan.first)
-
-    def _function(self, record: Record) -> Waveform | None:
-        get = self._settings.get
-        a, b = (self._volts(record, self._source(str(get(f"FUNCtion:SOURce{k}")))) for k in (1, 2))
-        if a is None or b is None:
-            return None
-        how = {"ADD": np.add, "SUBT": np.subtract, "MULT": np.multiply}[str(get("FUNCtion:OPERation"))]
-        return Waveform(how(a.volts, b.volts), a.step, a.first)
-
-    def with_maths(self, record: Record) -> Record | None:
-        """A record with the maths function as channel 0, on its own scale; None if it can't be computed."""
-        function = self._function(record)
-        if function is None:
-            return None
-        value = self._settings.number
-        used = Input(None, value("FUNCtion:RANGe") * LEVELS / SCREEN_LEVELS, value("FUNCtion:OFFSet"), math.inf, 0.0)
-        codes = np.clip(np.rint((function.volts - used.centre) * (65536 / used.span)), -32768, 32767).astype(np.int16)
-        plan = replace(record.plan, inputs={**record.plan.inputs, 0: used})
-        return Record(plan, {**record.codes, 0: codes}, record.run, record.trigger)
 
     # Measurements
 
@@ -112,9 +72,16 @@ class Extras:
             "MEASure:STATistics:RESet": Entry(lambda call: None),
             "MEASure:RESults": Entry(None, self._results),
             "MEASure:VTIMe": Entry(None, self._volts_at),
+            "MEASure:ALL": Entry(lambda call: None),
+            "MEASure:STATistics:INCRement": Entry(lambda call: None),
+            "MEASure:VRATio": Entry(lambda call: None, self._ratio),
+            "MEASure:TEDGe": Entry(None, self._time_of_edge),
+            "MEASure:TVALue": Entry(None, self._time_of_value),
+            "MEASure:DEFine": Entry(self._define, self._definition),
             "DVM:CURRent": Entry(None, lambda call: self._voltmeter(str(self._settings.get("DVM:MODE")))),
             "DVM:FREQuency": Entry(None, lambda call: self._voltmeter("FREQ")),
             "MARKer:XDELta": Entry(None, lambda call: shown(self._between("X"))),
+            "MARKer:DYDX": Entry(None, lambda call: self._slope()),
             "MARKer:YDELta": Entry(None, lambda call: shown(self._between("Y"))),
         }
 
@@ -125,7 +92,7 @@ class Extras:
     def _set_sources(self, call: Call) -> None:
         found = [self._source(text) for text in call.only(2)]
         for k, source in enumerate(found, 1):
-            self._settings.values[f"measure source {k}"] = f"CHAN{source}" if source else "FUNC"
+            self._settings.values[f"measure source {k}"] = self.sources.name(source)
 
     def _chosen(self, args: Sequence[str], most: int) -> tuple[int, ...]:
         """Sources named among the parameters, the set ones in place of those that aren't."""
@@ -173,7 +140,7 @@ class Extras:
             value = self._value(_NAMES.get(name, name), sources)
             text = NOT_FOUND if value is None else shown(value)
             every = dict(zip(_STATISTICS, (text, text, text, text, shown(0.0), "1"), strict=True))
-            label = f"{forms(name)[1]}({','.join(str(s) if s else 'M' for s in sources)})"
+            label = f"{forms(name)[1]}({','.join(str(s) if s > 0 else 'M' for s in sources)})"
             fields += [label, *every.values()] if wanted == "ON" else [every[wanted]]
         return ",".join(fields)
 
@@ -185,12 +152,74 @@ class Extras:
             return NOT_FOUND
         return shown(float(record.volts[min(len(record.volts) - 1, round((at - record.first) / record.step))]))
 
+    def _ratio(self, call: Call) -> str:
+        """Of the AC rms values of two sources, dB."""
+        args = list(call.args)
+        if args and args[0].upper()[:4] in ("CYCL", "DISP"):
+            args.pop(0)
+        one, other = (self._value("ac rms", [source]) for source in self._chosen(args, 2))
+        return shown(20 * math.log10(one / other)) if one and other else NOT_FOUND
+
+    def _time_of_edge(self, call: Call) -> str:
+        """`:MEASure:TEDGe? <slope><occurrence>[,<source>]`: when the record passes its middle, s."""
+        text, *rest = call.only(2)
+        nth = int(number(text, -1000, 1000))
+        record = self.waveform(self._chosen(rest, 1)[0])
+        times = [] if record is None else [t for t, up in record.edges if up == (nth > 0)]
+        return shown(times[abs(nth) - 1]) if 0 < abs(nth) <= len(times) else NOT_FOUND
+
+    def _time_of_value(self, call: Call) -> str:
+        """`:MEASure:TVALue? <value>,<slope><occurrence>[,<source>]`: when the record passes a level, s."""
+        level, text, *rest = call.only(3, 2)
+        value, nth = number(level, unit="V"), int(number(text, -1000, 1000))
+        record = self.waveform(self._chosen(rest, 1)[0])
+        if record is None or nth == 0:
+            return NOT_FOUND
+        above = record.volts >= value
+        before, after = (~above[:-1], above[1:]) if nth > 0 else (above[:-1], ~above[1:])
+        found = np.flatnonzero(before & after)
+        if abs(nth) > len(found):
+            return NOT_FOUND
+        k = int(found[abs(nth) - 1])
+        a, b = float(record.volts[k]), float(record.volts[k + 1])
+        return shown(record.first + (k + (value - a) / (b - a)) * record.step)
+
+    def _define(self, call: Call) -> None:
+        """`:MEASure:DEFine THResholds,...` or `DELay,...`: kept and told; the measurements use 10, 50 and 90 %."""
+        kind, *rest = call.only(6, 2)
+        word = choice(kind, ("THResholds", "DELay"))
+        if word == "THR":
+            how = choice(rest[0], ("STANdard", "PERCent", "ABSolute"))
+            limits = [number(text, unit="V") for text in rest[1:4]]
+            if how == "STAN":
+                how, limits = "PERC", [90.0, 50.0, 10.0]
+            if len(limits) != 3 or not limits[0] > limits[1] > limits[2]:
+                raise ScpiError(-222, "thresholds are upper, middle, lower")
+            self._defined[word] = ",".join((how, *map(shown, limits)))
+        else:
+            self._defined[word] = ",".join(f"{int(number(text, -1000, 1000)):+d}" for text in rest[:2])
+
+    def _definition(self, call: Call) -> str:
+        return self._defined[choice(call.only(2)[0], ("THResholds", "DELay"))]
+
+    def counted(self) -> str:
+        """What the counter shows: of the last record."""
+        if not self._settings.get("COUNter:ENABle"):
+            return NOT_FOUND
+        kind = {"FREQ": "frequency", "PER": "period", "TOT": "rising edges"}[str(self._settings.get("COUNter:MODE"))]
+        value = self._value(kind, [self._source(str(self._settings.get("COUNter:SOURce")))])
+        return NOT_FOUND if value is None else shown(value)
+
     def _voltmeter(self, mode: str) -> str:
         if not self._settings.get("DVM:ENABle"):
             return NOT_FOUND
         kind = {"ACRM": "ac rms", "DC": "mean", "DCRM": "rms", "FREQ": "frequency"}[mode]
         value = self._value(kind, [self._source(str(self._settings.get("DVM:SOURce")))])
         return NOT_FOUND if value is None else shown(value)
+
+    def _slope(self) -> str:
+        run = self._between("X")
+        return shown(self._between("Y") / run) if run else NOT_FOUND
 
     def _between(self, axis: str) -> float:
         value = self._settings.number
@@ -200,14 +229,14 @@ class Extras:
 
     def _system(self) -> dict[str, Entry]:
         settings, panel = self._settings, self._panel
-        clock = panel.clock
         return {
             "DISPlay:DATA": Entry(None, self._image),
+            "HCOPy:SDUMp:DATA": Entry(None, self._image),
             "DISPlay:CLEar": Entry(lambda call: None),
             "CDISplay": Entry(lambda call: None),
             "BLANk": Entry(self._view(False)),
             "VIEW": Entry(self._view(True)),
-            "STATus": Entry(None, lambda call: f"{settings.get('CHANnel<n>:DISPlay', self._source(call.only()[0])):d}"),
+            "STATus": Entry(None, lambda call: str(int(self._on(self._source(call.only()[0]))))),
             "CHANnel<n>:BANDwidth": Entry(self._limit, lambda call: shown(self._limited(call))),
             "CHANnel<n>": Entry(None, self._describe_channel),
             "TIMebase": Entry(None, self._describe_timebase),
@@ -218,7 +247,6 @@ class Extras:
             "*SAV": Entry(self._save),
             "*RCL": Entry(self._recall),
             "*LRN": Entry(None, lambda call: b":SYST:SET " + block(settings.saved(), 8)),
-            "SYSTem:TIME": Entry(None, lambda call: _time_of_day(clock.now())),
             "TRIGger:LEVel:ASETup": Entry(self._half_way),
             "WAVeform:SEGMented:COUNt": Entry(None, lambda call: "+0"),
         }
@@ -252,12 +280,23 @@ class Extras:
     def _view(self, on: bool) -> Callable[[Call], None]:
         def write(call: Call) -> None:
             for text in call.only(self._panel.channels, 0) or [f"CHAN{n}" for n in range(1, self._panel.channels + 1)]:
-                if source := self._source(text):
+                source = self._source(text)
+                if source > 0:
                     self._settings.put("CHANnel<n>:DISPlay", on, source)
+                elif source <= REFERENCE:
+                    self._settings.put("WMEMory<n>:DISPlay", on, REFERENCE - source)
                 else:
-                    self._settings.put("FUNCtion:DISPlay", on)
+                    self._settings.put("FFT:DISPlay" if source == FFT else "FUNCtion:DISPlay", on)
 
         return write
+
+    def _on(self, source: int) -> bool:
+        get = self._settings.get
+        if source > 0:
+            return bool(get("CHANnel<n>:DISPlay", source))
+        if source <= REFERENCE:
+            return bool(get("WMEMory<n>:DISPlay", REFERENCE - source))
+        return bool(get("FFT:DISPlay" if source == FFT else "FUNCtion:DISPlay"))
 
     def _slot(self, call: Call) -> int:
         return int(number(call.only()[0], 0, SETUPS - 1))
@@ -280,7 +319,7 @@ class Extras:
         args = call.only(3, 0)
         form = choice(args[0], ("BMP", "BMP8bit", "PNG")) if args else "BMP"
         if form == "BMP8":
-            raise ScpiError(-224, "8-bit images are not simulated")
+            form = "BMP"  # of more colours than were asked for
         for palette in args[1:]:
             choice(palette, ("COLor", "GRAYscale", "SCReen"))
         traces = {}
@@ -292,8 +331,3 @@ class Extras:
                 traces[n] = record.codes[n].astype(np.float64) * (used.span / 65536 / screen) + 0.5
         picture = draw(traces, (10, 8), bool(self._settings.get("HARDcopy:INKSaver")))
         return block(png(picture) if form == "PNG" else bmp(picture), 8)
-
-
-def _time_of_day(seconds: float) -> str:
-    minutes, second = divmod(int(seconds) % 86400, 60)
-    return f"+{minutes // 60},+{minutes % 60},+{second}"

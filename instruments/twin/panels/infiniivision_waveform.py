@@ -33,12 +33,12 @@ class WaveformFormat:
         reference = (_SIGN if word else 128) if self.unsigned else 0
         return used.span / (65536 if word else LEVELS), used.centre, reference
 
-    def preamble(self, plan: Plan, used: Input, kind: str, count: int = 1) -> list[str]:
+    def preamble(self, plan: Plan, used: Input, kind: str, count: int = 1) -> str:
         """The ten fields: format, type, points, count, x increment, origin and reference, y likewise."""
         step, origin, reference = self.scale(used)
         counts = [f"+{n}" for n in (FORMATS[self.form], TYPES[kind], plan.points, count)]
         x = [f"{plan.step:+.8E}", f"{plan.first:+.8E}", "+0"]
-        return [*counts, *x, f"{step:+.8E}", f"{origin:+.8E}", f"+{reference}"]
+        return ",".join([*counts, *x, f"{step:+.8E}", f"{origin:+.8E}", f"+{reference}"])
 
     def data(self, codes: npt.NDArray[np.int16], plan: Plan, used: Input) -> bytes:
         """The data block."""

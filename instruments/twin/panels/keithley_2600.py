@@ -17,7 +17,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from instruments.errors import ConfigError
-from instruments.twin.panels.tsp import Attribute, Table, TspError, Value, World, execute, quantity, shown, whole
+from instruments.twin.panels.tsp import (
+    Attribute,
+    Table,
+    TspError,
+    Value,
+    World,
+    basic_functions,
+    execute,
+    quantity,
+    shown,
+    whole,
+)
 
 if TYPE_CHECKING:
     from instruments.twin.bench import Bench
@@ -160,7 +171,7 @@ class Keithley2600Panel:
             self._say("1" if header == "*OPC?" else "0")
         elif header == "*STB?":
             self._say(str(self.status_byte()))
-        elif header in ("*OPC", "*WAI"):
+        elif header in ("*OPC", "*WAI", "*TRG"):
             self._events |= header == "*OPC"
         elif header in self._masks and argument.isdecimal():
             self._masks[header] = int(argument) & 255
@@ -205,6 +216,7 @@ class Keithley2600Panel:
         for name in ("waitcomplete", "collectgarbage", "status.reset", "display.clear", "beeper.beep"):
             f[name] = lambda args: []
         f["display.settext"] = lambda args: []
+        f.update(basic_functions(world))
         return world
 
     @staticmethod

@@ -9,12 +9,15 @@ take every form in between, as Tektronix's instruments do. After an error the re
 same.
 """
 
+import functools
 import math
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
+
+from instruments.twin.panels.scpi_messages import Unit, parse
 
 ERROR_TEXTS = {
     0: "No error",
@@ -30,11 +33,10 @@ ERROR_TEXTS = {
     -222: "Data out of range",
     -224: "Illegal parameter value",
     -230: "Data corrupt or stale",
+    -252: "Missing media",
     -350: "Queue overflow",
     -363: "Input buffer overrun",
 }
-_MARKS = re.compile(r"[\"'#;,]")
-_UNIT = re.compile(r"\s*([^\s?]*)(\??)\s*(.*)", re.DOTALL)
 _SUFFIXED = re.compile(r"([A-Z_*]+)([0-9]{1,3})")
 _NUMBER = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)\s*([A-Za-z]*)")
 _PREFIXES = {"": 1.0, "G": 1e9, "MA": 1e6, "K": 1e3, "M": 1e-3, "U": 1e-6, "N": 1e-9, "P": 1e-12}
@@ -65,65 +67,6 @@ class ScpiError(Exception):
         if self.code > -200:
             return 32
         return 16 if self.code > -300 else 8
-
-
-# Messages
-
-
-@dataclass(frozen=True)
-class Unit:
-    """One command or query of a message: upper-case header path, parameters, whether its message ends with it."""
-
-    path: tuple[str, ...]
-    query: bool
-    args: tuple[str, ...]
-    last: bool
-
-
-def split(text: str, separator: str) -> list[str]:
-    """Cut at `separator` (";" or ",") outside quotes and definite-length blocks."""
-    if not any(mark in text for mark in "\"'#"):
-        return text.split(separator)
-    parts, start, at = [], 0, 0
-    while (found := _MARKS.search(text, at)) is not None:
-        mark, at = found[0], found.end()
-        if mark == separator:
-            parts.append(text[start : at - 1])
-            start = at
-        elif mark in "\"'":
-            closing = text.find(mark, at)
-            at = len(text) if closing < 0 else closing + 1
-        elif mark == "#":
-            at = _block_end(text, at)
-    return [*parts, text[start:]]
-
-
-def _block_end(text: str, at: int) -> int:
-    digits = int(text[at]) if text[at : at + 1] and text[at] in "123456789" else 0
-    count = text[at + 1 : at + 1 + digits]
-    if digits and len(count) == digits and count.isascii() and count.isdigit():
-        return min(len(text), at + 1 + digits + int(count))
-    return at
-
-
-def parse(message: str) -> list[Unit]:
-    """The units of a message; a header without a leading colon goes on from the path of the one before it."""
-    units: list[Unit] = []
-    base: tuple[str, ...] = ()
-    parts = [part for part in split(message, ";") if part.strip()]
-    for number, part in enumerate(parts, 1):
-        match = _UNIT.match(part)
-        assert match is not None
-        header, args = match[1].upper(), match[3].strip()
-        if header.startswith("*"):
-            path: tuple[str, ...] = (header,)
-        else:
-            rooted = header.startswith(":")
-            path = (() if rooted else base) + tuple(header[rooted:].split(":"))
-            base = path[:-1]
-        given = tuple(arg.strip() for arg in split(args, ",")) if args else ()
-        units.append(Unit(path, bool(match[2]), given, number == len(parts)))
-    return units
 
 
 # Commands
@@ -185,6 +128,7 @@ class _Node:
     entry: Entry | None = None
 
 
+@functools.lru_cache(maxsize=4096)
 def forms(mnemonic: str) -> tuple[str, str]:
     """Long and short form in capitals: ("CHANNEL", "CHAN") for "CHANnel"."""
     return mnemonic.upper(), "".join(c for c in mnemonic if not c.islower())
@@ -366,6 +310,8 @@ class Interpreter:
 
 def number(text: str, low: float = -math.inf, high: float = math.inf, unit: str = "") -> float:
     """A number in low..high, with an optional unit ("500mV"); ScpiError -104, -131 or -222."""
+    if len(text) < 16 and text.isascii() and text.isdigit() and low <= (plain := float(text)) <= high:
+        return plain
     limit = {"MIN": low, "MINIMUM": low, "MAX": high, "MAXIMUM": high}.get(text.upper())
     if limit is not None and math.isfinite(limit):
         return limit
@@ -389,9 +335,10 @@ def number(text: str, low: float = -math.inf, high: float = math.inf, unit: str 
 
 def choice(text: str, options: Iterable[str]) -> str:
     """The short form of one of several words, given in either form; ScpiError -224."""
+    word = text.upper()
     for option in options:
         long, short = forms(option)
-        if text.upper() in (long, short):
+        if word in (long, short):
             return short
     raise ScpiError(-224, text)
 

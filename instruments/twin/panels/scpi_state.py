@@ -69,7 +69,8 @@ class Settings:
 
     def get(self, name: str, *suffixes: int) -> Value:
         """Present value."""
-        return self.values.get(_key(name, suffixes), self._defaults[name])
+        value = self.values.get(_key(name, suffixes) if suffixes else name)
+        return self._defaults[name] if value is None else value
 
     def number(self, name: str, *suffixes: int) -> float:
         """Present value of a numeric setting or of a switch."""
@@ -99,8 +100,6 @@ class Settings:
 
 
 def _key(name: str, suffixes: tuple[int, ...]) -> str:
-    if not suffixes:
-        return name
     if len(suffixes) == 1:
         return f"{name}@{suffixes[0]}"
     return name + "".join(f"@{n}" for n in suffixes)

@@ -8,7 +8,6 @@ waveforms can be added, listed and deleted, but have no data.
 """
 
 from collections.abc import Callable
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,20 +22,18 @@ from instruments.twin.panels.scpi import (
     abbreviated,
     boolean,
     forms,
-    number,
     quoted,
 )
 from instruments.twin.panels.scpi_state import Value
 from instruments.twin.panels.scpi_table import define_table
-from instruments.twin.panels.tektronix_waveform import SPAN_DIVISIONS, engineering
+from instruments.twin.panels.tektronix_files import Files
+from instruments.twin.panels.tektronix_waveform import engineering
 from instruments.twin.scope_measurements import MEASUREMENTS, Waveform, delay, phase
-from instruments.twin.scope_picture import bmp, draw, png
 
 if TYPE_CHECKING:
     from instruments.twin.panels.tektronix_mso import TektronixPanel
 
 NOT_FOUND = "9.91E+37"
-HOME = "C:/"
 _TYPES = {
     "MAXIMUM": "max", "MINIMUM": "min", "PK2Pk": "peak to peak", "BASE": "base", "TOP": "top", "HIGH": "top",
     "LOW": "base", "AMPLITUDE": "amplitude", "MEAN": "mean", "RMS": "rms", "ACRMS": "ac rms", "AREA": "area",
@@ -44,6 +41,12 @@ _TYPES = {
     "NWIDTH": "negative width", "PDUTY": "duty", "NDUTY": "negative duty", "POVERSHOOT": "overshoot",
     "NOVERSHOOT": "preshoot", "RISESLEWRATE": "rise slew", "FALLSLEWRATE": "fall slew", "DELAY": "delay",
     "PHASE": "phase",
+}  # fmt: skip
+_UNITS = {
+    **dict.fromkeys(("FREQUENCY",), '"Hz"'),
+    **dict.fromkeys(("PERIOD", "RISETIME", "FALLTIME", "PWIDTH", "NWIDTH", "DELAY", "BURSTWIDTH"), '"s"'),
+    **dict.fromkeys(("PDUTY", "NDUTY", "POVERSHOOT", "NOVERSHOOT"), '"%"'),
+    "PHASE": '"degrees"', "AREA": '"Vs"', "RISESLEWRATE": '"V/s"', "FALLSLEWRATE": '"V/s"',
 }  # fmt: skip
 _PAIRS: dict[str, Callable[[Waveform, Waveform], float | None]] = {"delay": delay, "phase": phase}
 _ITEMS = {"BUS": "B", "HISTogram": "HIST", "MATH": "MATH", "MEASTABle": "TABLE", "PLOT": "PLOT", "POWer": "POWER",
@@ -58,9 +61,7 @@ class Extras:
         self._panel, self._settings = panel, panel.settings
         self._items: dict[str, list[str]] = {kind: [] for kind in _ITEMS}
         self._measured: dict[int, dict[str, str]] = {}
-        self._folder = HOME
-        self._files: dict[str, bytes | None] = {HOME.rstrip("/"): None}
-        self._setups: dict[str, dict[str, Value]] = {}
+        self._files = Files(panel)
 
         def whole(value: Value) -> str:
             return str(int(float(value)))
@@ -68,7 +69,7 @@ class Extras:
         for part in (table.ACQUISITION, table.INPUTS, table.TRIGGER, table.SCREEN):
             define_table(panel.settings, part, engineering, whole, panel.word, abbreviated)
         tree.add_all(self._measuring())
-        tree.add_all(self._filing())
+        tree.add_all(self._files.commands())
         tree.add_all(self._fixed())
         for kind in _ITEMS:
             tree.add_all(self._named(kind))
@@ -96,6 +97,11 @@ class Extras:
         return {
             **results,
             **constant,
+            f"{prefix}MEAN": Entry(None, self._result),
+            f"{prefix}STDdev": Entry(None, self._constant("0.0")),
+            f"{prefix}COUNt": Entry(None, self._constant("1")),
+            f"{prefix}UNIts": Entry(None, self._unit),
+            f"{prefix}YUNIts": Entry(None, self._unit),
             f"{prefix}VALue": Entry(None, self._result),
             f"{prefix}MAXimum": Entry(None, self._result),
             f"{prefix}MINImum": Entry(None, self._result),
@@ -111,6 +117,11 @@ class Extras:
             "MEASUrement:DELETEALL": Entry(lambda call: self._measured.clear()),
             "MEASUrement:LIST": Entry(None, lambda call: self._listed([f"MEAS{n}" for n in sorted(self._measured)])),
         }
+
+    def _unit(self, call: Call) -> str:
+        if call.suffixes[0] not in self._measured:
+            raise ScpiError(-221, f"MEAS{call.suffixes[0]} is not there")
+        return _UNITS.get(self._measured[call.suffixes[0]]["type"], '"V"')
 
     def _constant(self, text: str) -> Callable[[Call], str]:
         def query(call: Call) -> str:
@@ -206,96 +217,6 @@ class Extras:
     def _listed(self, names: list[str]) -> str:
         return ",".join(names) if names else "NONE"
 
-    # Files
-
-    def _filing(self) -> dict[str, Entry]:
-        return {
-            "FILESystem:CWD": Entry(self._enter, lambda call: f'"{self._folder}"'),
-            "FILESystem:MKDir": Entry(lambda call: self._store(self._path(call), None)),
-            "FILESystem:READFile": Entry(self._read_file),
-            "FILESystem:DELEte": Entry(self._delete_file),
-            "FILESystem:RMDir": Entry(self._delete_file),
-            "FILESystem:DIR": Entry(None, lambda call: ",".join(f'"{p.name}"' for p, _ in self._within()) or '""'),
-            "FILESystem:LDIR": Entry(None, lambda call: ",".join(self._details()) or '""'),
-            "SAVe:IMAGe": Entry(self._save_image),
-            "SAVe:SETUp": Entry(lambda call: self._store(self._path(call), self._settings.saved())),
-            "RECAll:SETUp": Entry(self._recall),
-            "*SAV": Entry(lambda call: self._keep(f"{number(call.only()[0], 1, 10):.0f}")),
-            "*RCL": Entry(lambda call: self._bring(f"{number(call.only()[0], 1, 10):.0f}")),
-        }
-
-    def _path(self, call: Call) -> str:
-        text = quoted(call.only()[0]).replace("\\", "/")
-        whole = text if text[1:2] == ":" or text.startswith("/") else f"{self._folder.rstrip('/')}/{text}"
-        parts: list[str] = []
-        for part in whole.split("/"):
-            if part == "..":
-                parts = parts[:-1] or parts
-            elif part not in ("", "."):
-                parts.append(part)
-        return "/".join(parts)
-
-    def _store(self, path: str, content: bytes | None) -> None:
-        parent = path.rpartition("/")[0]
-        if self._files.get(parent, b"") is not None:
-            raise ScpiError(-221, f"no folder {parent}")
-        self._files[path] = content
-
-    def _enter(self, call: Call) -> None:
-        path = self._path(call)
-        if self._files.get(path, b"") is not None:
-            raise ScpiError(-221, f"no folder {path}")
-        self._folder = path if "/" in path else path + "/"
-
-    def _within(self) -> list[tuple[PurePosixPath, bytes | None]]:
-        here = self._folder.rstrip("/")
-        return [(PurePosixPath(p), c) for p, c in sorted(self._files.items()) if p.rpartition("/")[0] == here]
-
-    def _details(self) -> list[str]:
-        kinds = [("DIR" if content is None else "FILE", path, len(content or b"")) for path, content in self._within()]
-        return [f'"{path.name};{kind};{size};2000-01-01;00:00:00"' for kind, path, size in kinds]
-
-    def _read_file(self, call: Call) -> None:
-        content = self._files.get(self._path(call))
-        if content is None:
-            raise ScpiError(-221, "no such file")
-        self._panel.send(content)
-
-    def _delete_file(self, call: Call) -> None:
-        path = self._path(call)
-        if path not in self._files or any(p.startswith(path + "/") for p in self._files):
-            raise ScpiError(-221, f"no file {path}, or a folder that isn't empty")
-        del self._files[path]
-
-    def _save_image(self, call: Call) -> None:
-        path = self._path(call)
-        form = path.rpartition(".")[2].upper()
-        if form not in ("PNG", "BMP"):
-            raise ScpiError(-224, f"an image is written as .png or .bmp, not {form}")
-        traces = {}
-        record = self._panel.digitizer.record
-        for channel, codes in ({} if record is None else record.codes).items():
-            traces[channel] = codes.astype(np.float64) * (SPAN_DIVISIONS / 65536 / 10) + 0.5
-        picture = draw(traces, (10, 10), self._settings.get("SAVe:IMAGe:COMPosition") == "INVE")
-        self._store(path, png(picture) if form == "PNG" else bmp(picture))
-
-    def _recall(self, call: Call) -> None:
-        if call.args and call.args[0].upper() in ("FACTORY", "FAC"):
-            self._panel.factory()
-            return
-        content = self._files.get(self._path(call))
-        if content is None:
-            raise ScpiError(-221, "no such file")
-        self._settings.restore(f"#9{len(content):09d}{content.decode('latin-1')}")
-
-    def _keep(self, slot: str) -> None:
-        self._setups[slot] = dict(self._settings.values)
-
-    def _bring(self, slot: str) -> None:
-        if slot not in self._setups:
-            raise ScpiError(-221, f"set-up {slot} is empty")
-        self._settings.values = dict(self._setups[slot])
-
     # What is as it is
 
     def _fixed(self) -> dict[str, Entry]:
@@ -323,6 +244,22 @@ class Extras:
             "CH<n>:PROBe:UNIts": of_channel('"V"'),
             "DATa:SOUrce:AVAILable": Entry(None, lambda call: self._available()),
             "DISplay:WAVEView<n>:CH<n>:STATE": Entry(self._show, self._shown),
+            "SELect:CH<n>": Entry(self._select, self._selected),
+            "CH<n>:PROBe:MODel": of_channel('"1X"'),
+            "ACQuire:NUMACq": Entry(None, lambda call: str(panel.digitizer.count)),
+            "ACQuire:MAXSamplerate": Entry(None, lambda call: engineering(panel.most_rate)),
+            "ACQuire:SEQuence:CURrent": Entry(None, lambda call: str(min(1, panel.digitizer.count))),
+            "MEASUrement:CLEARSNapshot": ignored(),
+            "CALibrate:INTERNal": Entry(lambda call: _drop(call.only(0, 0))),
+            "CALibrate:INTERNal:STATus": says("PASS"),
+            "*CAL": says("0"),
+            "DIAg:STATE": Entry(
+                lambda call: _drop(abbreviated(call.only()[0], ("EXECute", "ABOrt"))), lambda call: "PASS"
+            ),
+            "DATE": Entry(lambda call: _drop(quoted(call.only()[0])), lambda call: '"2000-01-01"'),
+            "TOTaluptime": says("1"),
+            "SCOPEApp": ignored("REBOOT"),
+            "FPAnel:PRESS": Entry(self._press),
             "CONFIGuration:ANALOg:NUMCHANnels": says(str(panel.channels)),
             "CONFIGuration:ANALOg:BANDWidth": Entry(None, lambda call: engineering(panel.bandwidth)),
             "HORizontal:DIVisions": says("10"),
@@ -349,6 +286,29 @@ class Extras:
     def _shown(self, call: Call) -> str:
         self._panel.check_channel(call.suffixes[1:])
         return str(int(bool(self._settings.get("shown", call.suffixes[1]))))
+
+    def _select(self, call: Call) -> None:
+        self._panel.check_channel(call.suffixes)
+        self._settings.put("shown", boolean(call.only()[0]), *call.suffixes)
+
+    def _selected(self, call: Call) -> str:
+        self._panel.check_channel(call.suffixes)
+        return str(int(bool(self._settings.get("shown", *call.suffixes))))
+
+    def _press(self, call: Call) -> None:
+        """`FPAnel:PRESS`: those keys that a command can do as well."""
+        key = abbreviated(call.only()[0], ("AUTOset", "DEFaultsetup", "FORCetrig", "RUnstop", "SINGleseq", "CLEAR"))
+        digitizer = self._panel.digitizer
+        if key == "AUTO":
+            self._autoset(Call(("EXECUTE",), ()))
+        elif key == "DEF":
+            self._panel.factory()
+        elif key == "FORC":
+            digitizer.force()
+        elif key == "SING":
+            digitizer.arm(True)
+        elif key == "RU":
+            digitizer.stop() if digitizer.running else digitizer.arm(False)
 
     def _autoset(self, call: Call) -> None:
         # There may be no signal to look at before a run: what is known is the span of the circuit, +-10 V at most.

@@ -1,8 +1,9 @@
 """Front panel of a simulated Tektronix 4, 5 or 6 Series MSO: grammar, events, scaling.
 
 Certain (programmer manuals of the MSO44/46 and MSO54/56/58, Tektronix's published command lists): headers and word
-parameters; headers before replies while HEADER is on; the event queue that `*ESR?` must open; `*OPC?` waits for a
-single sequence; `CH<x>:CLIPping?`; `TRIGger:STATE?`.
+parameters; the event queue that `*ESR?` must open; `*OPC?` waits for a single sequence; `CH<x>:CLIPping?`;
+`TRIGger:STATE?`; headers before replies while HEADER is on, which it isn't at first: programs published for these
+families read plain numbers without ever asking for them.
 Uncertain: the sample rates there are (here 1.25, 2.5, 3.125 and 6.25 in each decade, the next higher one is taken);
 error texts and numbers but for 113 and those without an event (real instruments clip many values and warn instead);
 codes beyond the converter, which are here its first and last.
@@ -156,7 +157,7 @@ class TektronixPanel:
         define = self.settings.define
         define("CH<n>:SCAle", 1.0, lambda t: float(f"{number(t, 500e-6, 10, 'V'):.3g}"), engineering)
         define("CH<n>:BANdwidth", self._about.bandwidth, self._read_bandwidth, engineering)
-        define("CH<n>:TERmination", 1e6, lambda t: number(t, 1e6, 1e6), engineering)
+        define("CH<n>:TERmination", 1e6, _termination, engineering)
         define("CH<n>:LABel:NAMe", "", quoted, lambda v: f'"{v}"')
         for pattern in ("DISplay:GLObal:CH<n>:STATE", "SELect:CH<n>"):
             define(pattern, False, boolean, name="shown")
@@ -297,7 +298,7 @@ class TektronixPanel:
 
     def flag(self, name: str) -> bool:
         """Whether replies have headers (header), and mnemonics their long form (verbose)."""
-        return bool(self.settings.values.get(name, True))
+        return bool(self.settings.values.get(name, name == "verbose"))
 
     def _set_flag(self, name: str) -> Callable[[Call], None]:
         def write(call: Call) -> None:
@@ -337,14 +338,13 @@ class TektronixPanel:
         self._wants_opc = False
 
     def _reset(self) -> None:
-        self.digitizer.stop()
-        self.digitizer.record = None
         # Whether replies have headers outlives a reset.
         kept = {name: self.settings.values[name] for name in ["header", "verbose"] if name in self.settings.values}
         self.settings.reset()
         self.settings.values.update(kept)
         self.settings.put("shown", True, 1)
         self._extras.forget()
+        self.digitizer.free_run()
 
     def factory(self) -> None:
         """Everything as delivered."""
@@ -355,6 +355,11 @@ class TektronixPanel:
     def word(self, mnemonic: str) -> str:
         """A mnemonic as replies give it now."""
         return forms(mnemonic)[not self.flag("verbose")]
+
+    @property
+    def most_rate(self) -> float:
+        """Fastest sample rate, Hz."""
+        return self._converter.rate
 
     def send(self, content: bytes) -> None:
         """Put out bytes that are no reply to a query."""
@@ -372,3 +377,11 @@ class TektronixPanel:
 
 def _count(value: Value) -> str:
     return str(int(float(value)))
+
+
+def _termination(text: str) -> float:
+    """50 or 1e6 ohms; what drives the input here is an ideal source, so the reading stays the same."""
+    ohms = number(text, 50.0, 1e6)
+    if ohms not in (50.0, 1e6):
+        raise ScpiError(-224, text)
+    return ohms

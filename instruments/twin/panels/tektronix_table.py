@@ -41,6 +41,8 @@ INPUTS = """
     CH<n>:PROBEFunc:EXTUnits      -        text 32
     CH<n>:PROBEFunc:EXTUnits:STATE 0       bool
     CH<n>:SCALERATio              1        real 0.1 10
+    CH<n>:PROBe:FORCEDRange       0        real 0 1e4
+    CH<n>:PROBe:SET               -        text 64
     CH<n>:VTERm:BIAS              0        real -5 5 V
 """
 TRIGGER = """
@@ -63,6 +65,28 @@ TRIGGER = """
     TRIGger:A:PULSEWidth:SOUrce   CH1      words CH1 CH2 CH3 CH4 CH5 CH6 CH7 CH8
     TRIGger:A:PULSEWidth:POLarity POS      words POSitive NEGative
     TRIGger:A:PULSEWidth:WHEn     LESS     words LESSthan MOREthan EQual UNEQual WIThin OUTside
+    TRIGger:A:PULSEWidth:LOGICQUALification OFF words OFF ON
+    TRIGger:A:TIMEOut:SOUrce      CH1      words CH1 CH2 CH3 CH4 CH5 CH6 CH7 CH8
+    TRIGger:A:TIMEOut:POLarity    STAYSH   words STAYSHigh STAYSLow EITher
+    TRIGger:A:TIMEOut:TIMe        8e-9     real 0 20 s
+    TRIGger:A:RUNT:SOUrce         CH1      words CH1 CH2 CH3 CH4 CH5 CH6 CH7 CH8
+    TRIGger:A:RUNT:POLarity       POS      words POSitive NEGative EITher
+    TRIGger:A:RUNT:WHEn           OCC      words OCCURS LESSthan MOREthan EQual UNEQual
+    TRIGger:A:RUNT:WIDth          8e-9     real 0 20 s
+    TRIGger:A:TRANsition:SOUrce   CH1      words CH1 CH2 CH3 CH4 CH5 CH6 CH7 CH8
+    TRIGger:A:TRANsition:WHEn     SLOW     words SLOWer FASTer EQual UNEQual
+    TRIGger:A:TRANsition:DELTatime 8e-9    real 0 20 s
+    TRIGger:A:WINdow:SOUrce       CH1      words CH1 CH2 CH3 CH4 CH5 CH6 CH7 CH8
+    TRIGger:B:EVENTS:COUNt        1        int 1 65471
+    TRIGger:B:TIMe                16e-9    real 0 20 s
+    TRIGger:B:EDGE:COUPling       DC       words DC HFRej LFRej NOISErej
+    ACTONEVent:ENable             0        bool
+    ACTONEVent:LIMIT              0        bool
+    ACTONEVent:LIMITCount         1        int 1 1000000
+    ACTONEVent:REPEATCount        1        int 1 1000000
+    ACTONEVent:TRIGger:ACTION:SAVEIMAGe:STATE 0 bool
+    ACTONEVent:TRIGger:ACTION:SAVEWAVEform:STATE 0 bool
+    ACTONEVent:TRIGger:ACTION:STOPACQ:STATE 0 bool
     TRIGger:A:PULSEWidth:HIGHLimit 16e-9   real 0 20 s
     TRIGger:A:PULSEWidth:LOWLimit 8e-9     real 0 20 s
 """
@@ -78,6 +102,19 @@ SCREEN = """
     DISplay:WAVEView<n>:FILTer              SIN  words SINX LINEAr AUTO
     DISplay:WAVEView<n>:CURSor:CURSOR1:STATE 0   bool
     DISplay:COLors                        NOR  words NORMal INVERted
+    MEASUrement:REFLevels:METHod          PERC words PERCent ABSolute
+    MEASUrement:REFLevels:PERCent:RISEHigh 90  real 0 100
+    MEASUrement:REFLevels:PERCent:RISEMid 50   real 0 100
+    MEASUrement:REFLevels:PERCent:RISELow 10   real 0 100
+    MEASUrement:REFLevels:PERCent:FALLHigh 90  real 0 100
+    MEASUrement:REFLevels:PERCent:FALLMid 50   real 0 100
+    MEASUrement:REFLevels:PERCent:FALLLow 10   real 0 100
+    MEASUrement:REFLevels:TYPE            SAM  words SAME UNIQue
+    MEASUrement:GATing                    NON  words NONe SCREEN CURSor LOGic SEArch TIMe
+    MEASUrement:STATIstics:CYCLEMode      0    bool
+    MEASUrement:ANNOTate                  AUTO words OFF AUTO
+    TIMe:ZONe                             -    text 64
+    DISplay:WAVEView<n>:CURSor:CURSOR<n>:FUNCtion WAV words WAVEform VBArs HBArs SCREEN
     LOCk                                  NON  words ALL NONe
     MESSage:SHOW                          -    text 1000
     MESSage:STATE                         0    bool

@@ -20,6 +20,12 @@ class Table(str):
     __slots__ = ()
 
 
+class Function(str):
+    """A function of the instrument's, by its name."""
+
+    __slots__ = ()
+
+
 Value = float | str | bool | None
 Expression = Callable[[], list[Value]]
 
@@ -71,12 +77,15 @@ class World:
 
     def read(self, name: str) -> Value:
         """Value of a name; nil for a field that a table of the instrument lacks."""
+        name = name.removeprefix("_G.")
         if name in self.attributes:
             return self.attributes[name].read()
         if name in self.variables:
             return self.variables[name]
-        if self._table(name):
+        if name == "_G" or self._table(name):
             return Table(name)
+        if name in self.functions:
+            return Function(name)
         head = name.rpartition(".")[0]
         if head and not self._table(head):
             raise TspError(RUNTIME, f"TSP Runtime error at line 1: attempt to index `{head}' (a nil value)")
@@ -84,6 +93,7 @@ class World:
 
     def write(self, name: str, value: Value) -> None:
         """Set an attribute, or a variable of the user's."""
+        name = name.removeprefix("_G.")
         attribute = self.attributes.get(name)
         if attribute is not None and attribute.write is not None:
             attribute.write(value)
@@ -94,10 +104,23 @@ class World:
 
     def call(self, name: str, values: list[Value]) -> list[Value]:
         """Call a function."""
+        name = name.removeprefix("_G.")
         function = self.functions.get(name)
         if function is None:
             raise TspError(RUNTIME, f"TSP Runtime error at line 1: attempt to call `{name}' (a nil value)")
         return function(values)
+
+    def after(self, table: Value, key: Value) -> list[Value]:
+        """Lua's `next`: the name behind `key` in a table, and what it is; nil at the end."""
+        if not isinstance(table, Table):
+            raise TspError(RUNTIME, "TSP Runtime error at line 1: bad argument #1 to `next' (table expected)")
+        start = "" if table == "_G" else f"{table.removeprefix('_G.')}."
+        known = (name for name in (*self.attributes, *self.functions, *self.variables) if name.startswith(start))
+        names = list(dict.fromkeys(name[len(start) :].partition(".")[0] for name in known))
+        if key is not None and key not in names:
+            raise TspError(RUNTIME, "TSP Runtime error at line 1: invalid key to `next'")
+        at = 0 if key is None else names.index(str(key)) + 1
+        return [names[at], self.read(start + names[at])] if at < len(names) else [None]
 
     def _table(self, name: str) -> bool:
         start = f"{name}."
@@ -111,8 +134,29 @@ def shown(value: Value, precision: int = 6) -> str:
     if value is None:
         return "nil"
     if isinstance(value, str):
-        return f"table: {value}" if isinstance(value, Table) else value
+        if isinstance(value, (Table, Function)):
+            return f"{type(value).__name__.lower()}: {value}"
+        return value
     return f"{value:.{max(precision - 1, 0)}e}" if math.isfinite(value) else "nan"
+
+
+def kind_of(value: Value) -> str:
+    """What Lua's `type` says."""
+    if value is None or isinstance(value, bool):
+        return "nil" if value is None else "boolean"
+    if isinstance(value, (Table, Function)):
+        return type(value).__name__.lower()
+    return "string" if isinstance(value, str) else "number"
+
+
+def basic_functions(world: World) -> dict[str, Callable[[list[Value]], list[Value]]]:
+    """Those of Lua's own functions with which a driver looks around."""
+    return {
+        "next": lambda args: world.after(args[0] if args else None, args[1] if len(args) > 1 else None),
+        "type": lambda args: [kind_of(args[0] if args else None)],
+        "getmetatable": lambda args: [None],  # nothing is hidden in one here
+        "tostring": lambda args: [shown(args[0] if args else None)],
+    }
 
 
 def quantity(value: Value, low: float, high: float, what: str) -> float:

@@ -63,7 +63,7 @@ def serve(
     port: int,
     state: Path | None,
     portmapper: int,
-    ready: Callable[[str, tuple[Offer, ...]], None],
+    ready: Callable[[str, tuple[Offer, ...], int], None],
     report: Told,
 ) -> str:
     """Serve a bench until SIGINT or SIGTERM.
@@ -76,7 +76,7 @@ def serve(
         port: the first of the ports, 0 for any.
         state: folder that keeps the chip and the names of serial lines; None keeps nothing.
         portmapper: port of a port mapper, 0 for none.
-        ready: called with the address to reach it at and the instruments once clients can come.
+        ready: called with the address to reach it at, the instruments and the bench's own port once clients can come.
         report: told of defects.
 
     Returns:
@@ -103,7 +103,7 @@ def serve(
         )
         try:
             async with server:
-                ready(server.reached_at, server.offers)
+                ready(server.reached_at, server.offers, server.bench_port)
                 await stopped.wait()
         finally:
             for number in (signal.SIGINT, signal.SIGTERM):

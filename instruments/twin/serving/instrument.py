@@ -83,14 +83,14 @@ class ServedInstrument:
         self._send(client, message)
 
     def _send(self, client: Client, message: bytes) -> None:
-        if self._held and len(self._queued) >= MOST_QUEUED:
-            self.overrun()
-            return
-        if self._held:
-            self._queued.append((client, message))
-        else:
+        if not self._held:
             self._holder = client
             self._queued.clear()
+        elif len(self._queued) >= MOST_QUEUED:
+            self.overrun()
+            return
+        else:
+            self._queued.append((client, message))
         self._watch(self.device.send, message, True)
         self._settle(client, b"?" in message)
 

@@ -15,6 +15,7 @@ from pyvisa.constants import InterfaceType
 
 from instruments.clock import Clock, VirtualClock
 from instruments.errors import BenchBusyError, ConfigError
+from instruments.twin.serving.bench_port import BenchPort
 from instruments.twin.serving.hislip import Hislip
 from instruments.twin.serving.instrument import ServedInstrument
 from instruments.twin.serving.pace import Pacer
@@ -22,6 +23,9 @@ from instruments.twin.serving.serial_port import SerialPort
 from instruments.twin.serving.sockets import SocketClient
 from instruments.twin.serving.vxi11 import Gateway
 from instruments.twin.visa import TwinVisaLibrary
+
+_MOST_DRIVES = 20_000
+"""Drives that a served bench remembers one by one: it may run for weeks, and no client can ask for them."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ class BenchServer:
         scale: seconds of the bench in one of the wall; None for virtual time.
         idle: whether time passes while nobody speaks to the bench; False is for virtual time only.
         host: address to listen at.
-        port: of the gateway; those of HiSLIP and of the instruments follow it. 0: any free ones.
+        port: of the gateway; those of HiSLIP, the instruments and the bench itself follow it. 0: any free ones.
         state: folder that keeps the names of serial lines; None: none is kept.
         portmapper: port for clients that can't be told a port (111 is theirs); 0: none.
         report: told of defects, in a sentence.
@@ -77,6 +81,7 @@ class BenchServer:
         self.host, self._port, self._state, self._portmapper = host, port, state, portmapper
         self._report = report
         self.offers: tuple[Offer, ...] = ()
+        self.bench_port = 0
         self._servers: list[asyncio.Server] = []
         self._serials: list[SerialPort] = []
         self._open: set[asyncio.BaseTransport] = set()
@@ -112,6 +117,8 @@ class BenchServer:
             self._hold = _hold(self._state)
         self._manager = pyvisa.ResourceManager(f"{self._specification}@twin")
         library, loop = self.library, asyncio.get_running_loop()
+        if (ledger := getattr(library.bench, "ledger", None)) is not None:
+            ledger.most = _MOST_DRIVES
         pacer = Pacer(library.clock, self._wall if self._idle else VirtualClock(), self._scale, loop.call_later)
         check = getattr(library.faults, "check", lambda resource, opened_ns: None)
         served = {
@@ -151,6 +158,8 @@ class BenchServer:
                     found = (found[0], f"TCPIP0::{here}::{fast[name]},{second}::INSTR", found[1])
                 offers.append(Offer(name, "", port, device, found))
         self.offers = tuple(offers)
+        itself = BenchPort(pacer, getattr(library.bench, "scopes", ()))
+        self.bench_port = await self._listen_streams(itself.serve, at + 1 if self._port else 0)
         pacer.arrange()
 
     def _offer_serial(self, name: str, instrument: ServedInstrument) -> Offer:
