@@ -16,7 +16,6 @@ SPGU_LOAD = 1e6
 """Load stated to the SPGU, ohm: a cell is thousands of ohms against its 50, so the voltage set is the one delivered."""
 SPGU_EDGE = 20e-9
 """Leading and trailing edges of programming pulses, s."""
-
 OPEN = 1e-9
 """Below this conductance a read found nothing connected, S: a hundredth of what a pristine cell conducts."""
 EXCESS = 0.1

@@ -35,7 +35,8 @@ from instruments.twin.panels.scpi import (
     number,
 )
 from instruments.twin.panels.scpi_state import OPERATION_COMPLETE, Settings, Status, shown
-from instruments.twin.scope_front_end import Converter, Digitizer, Edge, Input, Plan, Record
+from instruments.twin.scope_digitizer import Digitizer
+from instruments.twin.scope_front_end import Converter, Edge, Input, Plan, Record
 
 if TYPE_CHECKING:
     from instruments.twin.bench import Bench

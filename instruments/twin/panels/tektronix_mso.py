@@ -37,7 +37,8 @@ from instruments.twin.panels.scpi_state import OPERATION_COMPLETE, Settings, Sta
 from instruments.twin.panels.tektronix_more import Extras
 from instruments.twin.panels.tektronix_transfer import Transfer
 from instruments.twin.panels.tektronix_waveform import SPAN_DIVISIONS, engineering
-from instruments.twin.scope_front_end import Converter, Digitizer, Edge, Input, Plan
+from instruments.twin.scope_digitizer import Digitizer
+from instruments.twin.scope_front_end import Converter, Edge, Input, Plan
 
 if TYPE_CHECKING:
     from instruments.twin.bench import Bench
