@@ -296,4 +296,3 @@ def _bytes(data: bytes) -> dict[str, Any]:
 
 FULL = int(StatusCode.success_max_count_read)
 """Status of a read that ended because as many bytes as asked for had come: more of the message follows."""
-TIMEOUT = int(StatusCode.error_timeout)

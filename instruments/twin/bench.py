@@ -248,7 +248,20 @@ def _discard(folder: Path, seed: int) -> None:
 
 
 def _hold(path: Path) -> IO[str]:
-    """Take the bench's lock: an operating-system lock, which dies with its owner."""
+    """Take the bench's lock."""
+    return hold(path, f"the bench {path.parent} is in use by {{}}; wait for it or choose another directory")
+
+
+def hold(path: Path, refusal: str) -> IO[str]:
+    """Take a lock of the operating system, which dies with its owner, and write into its file who that is.
+
+    Args:
+        path: the lock's file.
+        refusal: what is said to whoever finds it taken; {} stands for the owner.
+
+    Raises:
+        BenchBusyError: somebody else has it.
+    """
     handle = path.open("a+")
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -256,9 +269,7 @@ def _hold(path: Path) -> IO[str]:
         handle.seek(0)
         owner = handle.read().strip() or "another process"
         handle.close()
-        raise BenchBusyError(
-            f"the bench {path.parent} is in use by {owner}; wait for it or choose another directory"
-        ) from error
+        raise BenchBusyError(refusal.replace("{}", owner)) from error
     handle.truncate(0)
     with contextlib.suppress(OSError):
         handle.write(f"process {os.getpid()}")

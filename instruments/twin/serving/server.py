@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import fcntl
 import os
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
@@ -14,7 +13,8 @@ from pyvisa import rname
 from pyvisa.constants import InterfaceType
 
 from instruments.clock import Clock, VirtualClock
-from instruments.errors import BenchBusyError, ConfigError
+from instruments.errors import ConfigError
+from instruments.twin.bench import hold
 from instruments.twin.serving.bench_port import BenchPort
 from instruments.twin.serving.hislip import Hislip
 from instruments.twin.serving.instrument import ServedInstrument
@@ -252,19 +252,7 @@ def _free(host: str, port: int) -> Any:
 
 
 def _hold(folder: Path) -> IO[str]:
-    """Take a folder for one server: an operating-system lock, which dies with its owner."""
+    """Take a folder for one server."""
     folder.mkdir(parents=True, exist_ok=True)
-    handle = (folder / "served").open("a+")
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        handle.seek(0)
-        owner = handle.read().strip() or "another process"
-        handle.close()
-        raise BenchBusyError(
-            f"the bench {folder} is served by {owner} already; use that one, or another folder by --state"
-        ) from error
-    handle.truncate(0)
-    handle.write(f"process {os.getpid()}")
-    handle.flush()
-    return handle
+    refusal = f"the bench {folder} is served by {{}} already; use that one, or another folder by --state"
+    return hold(folder / "served", refusal)
